@@ -1,0 +1,8 @@
+//! What druid decides: values in, values out. No clock, no randomness, no file, no socket; this
+//! crate's manifest is the proof.
+//!
+//! Reading order: [`version`] (what may go where), [`observed`] (what was seen), [`refusal`]
+//! (every "no"), `preflight` (may it begin), `upgrade` (what next), `report` (how it went).
+
+pub mod member;
+pub mod version;

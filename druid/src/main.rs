@@ -1,0 +1,3 @@
+//! `druid`: run, back up and upgrade etcd clusters, safely.
+
+fn main() {}

@@ -1,0 +1,101 @@
+//! Developer commands. `cargo xtask --help` teaches them.
+
+mod bench;
+mod command;
+mod etcd;
+mod mutants;
+mod rehearse;
+mod suite;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of druid. None needs anything installed but Rust: etcd itself comes with
+/// the dependencies.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+#[command(after_help = "Start with `cargo xtask rehearse`.")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Upgrade a throwaway cluster of real etcd processes 3.4.34 -> 3.5.27, take it back, and
+    /// upgrade it again
+    ///
+    /// Builds druid and runs `druid rehearse` with the etcd releases of the dependency graph. The
+    /// report goes to target/rehearsal unless --report says otherwise. Exits as druid does:
+    /// 0 passed, 1 could not be held, 2 failed, 3 refused, 4 halted or put back.
+    ///
+    /// `cargo xtask rehearse -- --members 5 --fault kill-leader` rehearses something else, and
+    /// `cargo xtask rehearse -- --help` says what.
+    Rehearse {
+        /// What to pass to `druid rehearse`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Everything that must pass before a change lands: format, lints, tests, documentation
+    ///
+    /// CI runs the same and nothing else. Stops at the first stage that fails, with the command
+    /// that repeats it. Tests start real etcd processes on free ports of 127.0.0.1.
+    Test,
+    /// Change the decision code in every small way and see whether the tests notice
+    ///
+    /// Runs cargo-mutants (installed into target/tools if need be) on core/src/upgrade,
+    /// version.rs, preflight.rs and hashkv.rs. Fails if a mutant survives that
+    /// core/mutants-accepted.txt does not give a reason for. Each mutant is a build and a run of the tests;
+    /// `-- --shard 0/8` or `-- --file core/src/version.rs` does a part.
+    Mutants {
+        /// What to pass to cargo-mutants
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measure, side by side, under the same load on this machine
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Print where an etcd binary is: 3.4.34, 3.5.27 or 3.6.15
+    ///
+    /// For starting one by hand: `$(cargo xtask etcd 3.5.27) --version`.
+    Etcd {
+        /// Which release; all of them if left out
+        version: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Our roll against the one that a StatefulSet does
+    ///
+    /// Ours: followers first, the leader last and moved away before. The other: highest ordinal
+    /// first, SIGTERM, wait for /readyz, the next. Both alternately, 3.4.34 -> 3.5.27, under the
+    /// same load. Prints a table as it stands in BENCHMARKS.md.
+    Upgrade(bench::Upgrade),
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::Rehearse { args } => rehearse::run(&args),
+        Task::Test => suite::run(),
+        Task::Mutants { args } => mutants::run(&args),
+        Task::Bench {
+            what: Bench::Upgrade(options),
+        } => bench::run(&options),
+        Task::Etcd { version } => etcd::run(version.as_deref()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}
