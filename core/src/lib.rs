@@ -4,5 +4,10 @@
 //! Reading order: [`version`] (what may go where), [`observed`] (what was seen), [`refusal`]
 //! (every "no"), `preflight` (may it begin), `upgrade` (what next), `report` (how it went).
 
+pub mod config_keys;
+pub mod hashkv;
 pub mod member;
+pub mod observed;
+pub mod preflight;
+pub mod refusal;
 pub mod version;
