@@ -10,4 +10,5 @@ pub mod member;
 pub mod observed;
 pub mod preflight;
 pub mod refusal;
+pub mod upgrade;
 pub mod version;

@@ -1,0 +1,419 @@
+//! The upgrade, forward and back: [`decide`] looks at what was asked for, at the record of how far
+//! it is and at what was seen, and says what is to be done next. `Round::RULES` is the whole decision;
+//! its state space is searched in `tests/upgrade_exhaustive.rs`.
+
+mod health;
+mod record;
+mod replacement;
+mod snapshot;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use record::{
+    Limits, MemberPhase, Phase, Policy, Record, Replacement, Snapshot, SnapshotState, Want,
+};
+pub use step::{Act, Halt, Needs, Step, Trouble, Wait, Why};
+
+use crate::member::MemberName;
+use crate::observed::{AlarmKind, Answered, Hashes, Looked, Observed, Process};
+use crate::preflight;
+use crate::refusal::Refusal;
+use crate::version::{self, Direction};
+
+/// What to do next, and the record to write before it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How far it is now. Has to be on stable storage before `step` is carried out.
+    pub record: Record,
+    /// The one thing to do.
+    pub step: Step,
+}
+
+/// Decides. The same values always give the same decision.
+pub fn decide(want: &Want, record: &Record, seen: &Observed, now: Timestamp) -> Decision {
+    let mut round = Round {
+        want,
+        seen,
+        now,
+        record: record.clone(),
+    };
+    round.follow_the_target();
+    let step = Round::RULES
+        .iter()
+        .find_map(|rule| rule(&mut round))
+        .unwrap_or(Step::Done);
+    round.note(&step);
+    Decision {
+        record: round.record,
+        step,
+    }
+}
+
+/// One decision in the making.
+struct Round<'a> {
+    want: &'a Want,
+    seen: &'a Observed,
+    now: Timestamp,
+    record: Record,
+}
+
+impl Round<'_> {
+    /// Every rule, the most cautious first. Each says what to do, or nothing, which leaves it to
+    /// the next one.
+    const RULES: [fn(&mut Self) -> Option<Step>; 13] = [
+        Self::halted,
+        Self::settled,
+        Self::complete,
+        Self::allowed,
+        Self::paused,
+        Self::listed,
+        Self::healthy,
+        Self::led,
+        Self::snapshotted,
+        Self::held,
+        Self::templated,
+        Self::followers,
+        Self::leader,
+    ];
+
+    /// Another target, an acknowledged halt or a member that has left the target by itself begins
+    /// another attempt.
+    fn follow_the_target(&mut self) {
+        let acknowledged =
+            self.record.halt.is_some() && self.want.acknowledged == self.record.attempt;
+        let target = self.want.target;
+        let elsewhere = self.seen.off(target).map(|(_, version)| version).next();
+        let drifted = self.record.phase == Phase::Done && elsewhere.is_some();
+        if target != self.record.to || acknowledged || drifted {
+            let last = if target == self.record.to {
+                self.record.from
+            } else {
+                self.record.to
+            };
+            self.record = self
+                .record
+                .next_attempt(elsewhere.unwrap_or(last), target, self.now);
+        }
+    }
+
+    /// A halt stays until it is acknowledged.
+    fn halted(&mut self) -> Option<Step> {
+        self.record.halt.clone().map(Step::Halt)
+    }
+
+    /// All members run the target, the cluster has agreed on it, and they hold the same data.
+    fn complete(&mut self) -> Option<Step> {
+        let target = self.record.to;
+        if self.seen.off(target).next().is_some() {
+            return None;
+        }
+        if self.seen.template != target {
+            return Some(Step::Act(Act::SetTemplate(target)));
+        }
+        if self.record.phase != Phase::Done {
+            if let Some((member, trouble)) = self.seen.unhealthy().next() {
+                return Some(self.wait(Why::Unhealthy {
+                    member: member.clone(),
+                    trouble,
+                }));
+            }
+            self.record.phase = Phase::AwaitingClusterVersion;
+            let expected = target.minor;
+            let other = |(_, status): &(_, &crate::observed::Status)| {
+                status.cluster_version != Some(expected)
+            };
+            if let Some((member, status)) = self.seen.etcd.answers().find(other) {
+                let found = status.cluster_version;
+                return Some(self.wait(Why::ClusterVersion {
+                    member: member.clone(),
+                    found,
+                    expected,
+                }));
+            }
+            let Looked::Data(hashes) = &self.seen.looked else {
+                return Some(Step::Look(Needs::Data));
+            };
+            if let Some(step) = self.same_data(hashes) {
+                return Some(step);
+            }
+        }
+        self.record.phase = Phase::Done;
+        self.record.current = None;
+        Some(Step::Done)
+    }
+
+    /// The preflight has passed, not long ago if no member was touched yet. Going on backwards
+    /// with what an unfinished upgrade has left needs no more than a step that is allowed: the way
+    /// back is open at every point.
+    fn allowed(&mut self) -> Option<Step> {
+        let fresh = |at: Timestamp| {
+            self.record.touched || self.now.duration_since(at) <= self.want.limits.preflight_age
+        };
+        if self.record.cleared.is_some_and(fresh) {
+            return None;
+        }
+        self.record.phase = Phase::Preflight;
+        if self.record.inherited && self.record.direction() == Direction::Downgrade {
+            if let Err(step) = version::step(self.record.from, self.record.to) {
+                return Some(Step::Refuse(vec![Refusal::VersionStepUnsupported(step)]));
+            }
+        } else {
+            let Looked::Preflight(deep) = &self.seen.looked else {
+                return Some(Step::Look(Needs::Preflight));
+            };
+            let between = (self.record.from, self.record.to);
+            let ask = preflight::Ask {
+                to: self.record.to,
+                config: None,
+                allowed_mixed: self.record.inherited.then_some(between),
+            };
+            let judged = preflight::judge(&ask, &self.seen.etcd, deep);
+            if !judged.refusals.is_empty() {
+                return Some(Step::Refuse(judged.refusals));
+            }
+            if !judged.unknowns.is_empty() {
+                return Some(self.wait(Why::PreflightUnknown(judged.unknowns)));
+            }
+        }
+        self.record.cleared = Some(self.now);
+        None
+    }
+
+    /// No member is touched while it is paused.
+    fn paused(&mut self) -> Option<Step> {
+        self.want.policy.paused.then(|| self.wait(Why::Paused))
+    }
+
+    /// The member list is that of the platform, and no alarm is raised. The way back is open under
+    /// NOSPACE.
+    fn listed(&mut self) -> Option<Step> {
+        let expected = self.seen.processes.len();
+        match &self.seen.etcd.membership {
+            Answered::Unknown(why) => return Some(self.wait(Why::MembershipUnknown(why.clone()))),
+            Answered::Known(list) if list.len() != expected => {
+                return Some(self.wait(Why::MembershipDiffers {
+                    listed: list.len(),
+                    expected,
+                }));
+            }
+            Answered::Known(_) => {}
+        }
+        let alarms = match &self.seen.etcd.alarms {
+            Answered::Unknown(why) => return Some(self.wait(Why::AlarmsUnknown(why.clone()))),
+            Answered::Known(alarms) => alarms,
+        };
+        let back = self.record.direction() == Direction::Downgrade;
+        if alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt) {
+            return Some(self.halt(Halt::Corrupt));
+        }
+        let stops = |kind: AlarmKind| !(back && kind == AlarmKind::NoSpace);
+        let alarm = alarms
+            .iter()
+            .map(|alarm| alarm.kind)
+            .find(|kind| stops(*kind))?;
+        Some(self.wait(Why::AlarmActive(alarm)))
+    }
+
+    /// All members are well. On the way back, the only one that is not goes first if it still has
+    /// to go: it cannot cost the quorum anything.
+    fn healthy(&mut self) -> Option<Step> {
+        let mut unhealthy = self.seen.unhealthy();
+        let (member, trouble) = unhealthy.next()?;
+        let alone = unhealthy.next().is_none();
+        let back = self.record.inherited && self.record.direction() == Direction::Downgrade;
+        let has_to_go = self
+            .seen
+            .off(self.record.to)
+            .any(|(name, _)| name == member);
+        let serves_nobody = match trouble {
+            Trouble::Failing { .. } | Trouble::Silent(_) | Trouble::NotReady(_) => true,
+            Trouble::Absent
+            | Trouble::Learner
+            | Trouble::NotListed
+            | Trouble::NoLeader
+            | Trouble::Behind(_)
+            | Trouble::OtherVersion(_)
+            | Trouble::NoWrites(_)
+            | Trouble::TargetChanged => false,
+        };
+        if back && alone && has_to_go && serves_nobody {
+            return self.templated().or_else(|| self.replace(member));
+        }
+        Some(self.wait(Why::Unhealthy {
+            member: member.clone(),
+            trouble,
+        }))
+    }
+
+    /// A majority agrees on who leads.
+    fn led(&mut self) -> Option<Step> {
+        self.seen
+            .etcd
+            .leader()
+            .is_none()
+            .then(|| self.wait(Why::NoLeader))
+    }
+
+    /// The places where a person wants to look first.
+    fn held(&mut self) -> Option<Step> {
+        self.record.phase = Phase::Rolling;
+        let members = self.seen.processes.len();
+        let remaining: Vec<_> = self
+            .seen
+            .off(self.record.to)
+            .map(|(name, _)| name)
+            .collect();
+        let replaced = members - remaining.len();
+        if self
+            .want
+            .policy
+            .pause_after
+            .is_some_and(|limit| replaced >= limit)
+        {
+            return Some(self.wait(Why::PausedAfter { replaced, members }));
+        }
+        if let ([last], true) = (&remaining[..], self.want.policy.hold_last) {
+            let member = (*last).clone();
+            return Some(self.wait(Why::HeldLast { member }));
+        }
+        None
+    }
+
+    /// A member that is created now runs the target.
+    fn templated(&mut self) -> Option<Step> {
+        (self.seen.template != self.record.to)
+            .then_some(Step::Act(Act::SetTemplate(self.record.to)))
+    }
+
+    /// Followers go first, the last one in name order before the others.
+    fn followers(&mut self) -> Option<Step> {
+        let leader = self.seen.etcd.leader();
+        let follower = self
+            .seen
+            .off(self.record.to)
+            .map(|(name, _)| name)
+            .filter(|name| leader != Some(name));
+        let follower = follower.last()?.clone();
+        self.replace(&follower)
+    }
+
+    /// The leader goes last, after it has handed over to a member on the target. One that is alone
+    /// has nobody to hand over to.
+    fn leader(&mut self) -> Option<Step> {
+        let (leader, _) = self.seen.off(self.record.to).next()?;
+        let leader = leader.clone();
+        if self.seen.processes.len() == 1 {
+            return self.replace(&leader);
+        }
+        Some(match self.successor(&leader) {
+            Some(to) => Step::Act(Act::MoveLeader { from: leader, to }),
+            None => self.wait(Why::NoSuccessor),
+        })
+    }
+
+    /// Who takes over from the leader: the last of the others in name order, which was replaced
+    /// first. All of them are well; a choice by who is ahead would change with every look.
+    fn successor(&self, leader: &MemberName) -> Option<MemberName> {
+        let others = self.seen.etcd.answers().filter(|(name, _)| *name != leader);
+        others.last().map(|(name, _)| name.clone())
+    }
+
+    /// Replaces a member.
+    fn replace(&mut self, member: &MemberName) -> Option<Step> {
+        let (Process::Running {
+            incarnation,
+            version,
+        }
+        | Process::Failing {
+            incarnation,
+            version,
+            ..
+        }) = self.seen.processes[member]
+        else {
+            return None;
+        };
+        self.record.touched = true;
+        self.record
+            .members
+            .insert(member.clone(), MemberPhase::Replacing);
+        self.record.current = Some(Replacement {
+            member: member.clone(),
+            from: version,
+            to: self.record.to,
+            since: self.now,
+            failed: None,
+        });
+        Some(Step::Act(Act::Restart {
+            member: member.clone(),
+            incarnation,
+        }))
+    }
+
+    /// What to do unless all members hold the same data.
+    fn same_data(&mut self, hashes: &Hashes) -> Option<Step> {
+        match hashes {
+            Hashes::Equal { .. } => None,
+            Hashes::Unknown(why) => Some(self.wait(Why::NotComparable(why.clone()))),
+            Hashes::Different { revision, hashes } => {
+                let hashes: Vec<_> = hashes
+                    .iter()
+                    .map(|(name, hash)| format!("{name} {hash:08x}"))
+                    .collect();
+                let hashes = hashes.join(", ");
+                Some(self.halt(Halt::HashMismatch {
+                    revision: *revision,
+                    hashes,
+                }))
+            }
+        }
+    }
+
+    fn halt(&mut self, halt: Halt) -> Step {
+        self.record.halt = Some(halt.clone());
+        Step::Halt(halt)
+    }
+
+    fn wait(&mut self, why: Why) -> Step {
+        let limits = &self.want.limits;
+        let since = match (&self.record.waiting, &self.record.current) {
+            (_, Some(current)) if matches!(why, Why::ComingUp { .. }) => current.since,
+            (Some((code, since)), _) if code == why.code() => *since,
+            _ => self.now,
+        };
+        let limit = if matches!(why, Why::ComingUp { .. }) {
+            limits.member
+        } else if matches!(why, Why::SnapshotTaking(_) | Why::SnapshotVerifying(_)) {
+            limits.snapshot
+        } else {
+            limits.wait
+        };
+        let deadline = (!why.is_for_a_person()).then(|| since + limit);
+        let overdue = deadline.is_some_and(|deadline| self.now > deadline);
+        Step::Wait(Wait {
+            why,
+            since,
+            deadline,
+            overdue,
+        })
+    }
+
+    /// Keeps in the record what people see.
+    fn note(&mut self, step: &Step) {
+        self.record.waiting = match step {
+            Step::Wait(wait) => Some((wait.why.code().to_owned(), wait.since)),
+            Step::Done | Step::Look(_) | Step::Act(_) | Step::Refuse(_) | Step::Halt(_) => None,
+        };
+        if let Step::Halt(halt) = step {
+            self.record.phase = match halt {
+                Halt::PutBack { .. } => Phase::RolledBack,
+                Halt::SnapshotFailed { .. }
+                | Halt::PutBackFailed { .. }
+                | Halt::HashMismatch { .. }
+                | Halt::Corrupt => Phase::Blocked,
+            };
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Breadth-first search, so that the first violation found has the shortest way to it.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use druid_core::upgrade::{Step, Why};
+
+use crate::model::{Move, Setup, World};
+
+/// Rounds after which a world without faults has to have come to an end.
+const ROUNDS: usize = 60;
+
+/// Two 64-bit hashes: a search of millions of states must not take one for another.
+type Key = (u64, u64);
+
+fn key(world: &World) -> Key {
+    let mut first = DefaultHasher::new();
+    world.hash(&mut first);
+    let mut second = DefaultHasher::new();
+    0x9e37_79b9_u32.hash(&mut second);
+    world.hash(&mut second);
+    (first.finish(), second.finish())
+}
+
+/// Searches everything that can be reached; the number of states, or the shortest way to a
+/// violation.
+pub(crate) fn explore(setup: &Setup) -> Result<usize, String> {
+    let start = World::new(setup);
+    let mut came_from: HashMap<Key, (Key, Move)> = HashMap::new();
+    let mut ends = Ends::default();
+    let mut queue = VecDeque::from([start.clone()]);
+    came_from.insert(key(&start), (key(&start), Move::Start));
+    while let Some(world) = queue.pop_front() {
+        let here = key(&world);
+        ends.check(&world, setup)
+            .map_err(|what| report(&came_from, here, None, &what))?;
+        for what in world.moves() {
+            let next = world
+                .after(what, setup)
+                .map_err(|violation| report(&came_from, here, Some(what), &violation))?;
+            let there = key(&next);
+            if let std::collections::hash_map::Entry::Vacant(new) = came_from.entry(there) {
+                new.insert((here, what));
+                queue.push_back(next);
+            }
+        }
+    }
+    Ok(came_from.len())
+}
+
+fn report(
+    came_from: &HashMap<Key, (Key, Move)>,
+    mut here: Key,
+    last: Option<Move>,
+    what: &str,
+) -> String {
+    let mut way: Vec<Move> = last.into_iter().collect();
+    while let Some((before, by)) = came_from.get(&here) {
+        way.push(*by);
+        if *before == here {
+            break;
+        }
+        here = *before;
+    }
+    let way: BTreeMap<usize, String> = way
+        .iter()
+        .rev()
+        .map(ToString::to_string)
+        .enumerate()
+        .collect();
+    let lines: Vec<String> = way
+        .iter()
+        .map(|(at, by)| format!("  {at:3} {by}"))
+        .collect();
+    format!("{what}, after\n{}", lines.join("\n"))
+}
+
+/// The worlds that are known to come to an end once the faults are over.
+#[derive(Default)]
+struct Ends(HashSet<Key>);
+
+impl Ends {
+    fn check(&mut self, world: &World, setup: &Setup) -> Result<(), String> {
+        let mut seen = Vec::new();
+        let mut world = world.unburdened();
+        let mut last = Step::Done;
+        for _ in 0..ROUNDS {
+            let here = key(&world);
+            if self.0.contains(&here) {
+                self.0.extend(seen);
+                return Ok(());
+            }
+            seen.push(here);
+            let (next, step) = world.fair(setup)?;
+            let held = matches!(
+                &step,
+                Step::Wait(wait) if matches!(wait.why, Why::HeldLast { .. } | Why::PausedAfter { .. })
+            );
+            if held || matches!(step, Step::Done | Step::Halt(_)) {
+                self.0.extend(seen);
+                return Ok(());
+            }
+            last = step;
+            world = next.unburdened();
+        }
+        Err(format!("never comes to an end: {last}"))
+    }
+}
