@@ -4,11 +4,13 @@
 //! Reading order: [`version`] (what may go where), [`observed`] (what was seen), [`refusal`]
 //! (every "no"), `preflight` (may it begin), `upgrade` (what next), `report` (how it went).
 
+pub mod bolt;
 pub mod config_keys;
 pub mod hashkv;
 pub mod member;
 pub mod observed;
 pub mod preflight;
 pub mod refusal;
+pub mod snapshot_file;
 pub mod upgrade;
 pub mod version;

@@ -1,0 +1,129 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Snapshots of genuine members: 150 puts and 10 deletions, and a compaction at revision 40 that
+/// removed nothing.
+const OF_34: &[u8] = include_bytes!("../../tests/data/etcd-3.4.34.db");
+const OF_35: &[u8] = include_bytes!("../../tests/data/etcd-3.5.27.db");
+
+/// The same database with a digest that fits, as if the damage had been there when it was taken.
+fn resealed(mut file: Vec<u8>) -> Vec<u8> {
+    file.truncate(file.len() - DIGEST);
+    let digest = Sha256::digest(&file);
+    file.extend(digest);
+    file
+}
+
+#[test]
+fn a_snapshot_of_either_release_is_whole() {
+    for file in [OF_34, OF_35] {
+        let facts = verify(file).unwrap();
+        assert_eq!(facts.revision, 161);
+        assert_eq!(facts.total_keys, 150 + 10);
+        assert_eq!(facts.sha256, hex(&Sha256::digest(file)));
+    }
+}
+
+#[test]
+fn a_cut_file_is_told_by_its_size() {
+    for length in [0, 31, 32, 100, OF_35.len() - 1, OF_35.len() - DIGEST] {
+        let bytes = length as u64;
+        assert_eq!(
+            verify(&OF_35[..length]),
+            Err(SnapshotDamage::Size { bytes })
+        );
+    }
+    let by_pages = &OF_35[4096..];
+    assert!(matches!(
+        verify(by_pages),
+        Err(SnapshotDamage::Digest { .. })
+    ));
+}
+
+#[test]
+fn damage_from_before_the_digest_is_found_in_the_structure() {
+    let mut file = OF_35.to_vec();
+    file[16] ^= 1;
+    file[4096 + 16] ^= 1;
+    let expected = SnapshotDamage::Bolt(BoltDamage::NoMeta);
+    assert_eq!(verify(&resealed(file)), Err(expected));
+    let text = String::from("its database is damaged: neither meta page is valid");
+    assert_eq!(SnapshotDamage::Bolt(BoltDamage::NoMeta).to_string(), text);
+}
+
+#[test]
+fn the_mark_of_a_compaction_counts_as_a_revision() {
+    let mut mark = 0;
+    bolt::walk(&OF_35[..OF_35.len() - DIGEST], |found| {
+        if found.key == b"finishedCompactRev" {
+            mark = found.value_at;
+        }
+    })
+    .unwrap();
+    let mut file = OF_35.to_vec();
+    file[mark + 6] = 1;
+    assert_eq!(verify(&resealed(file)).unwrap().revision, 256 + 40);
+}
+
+#[test]
+fn a_row_that_is_no_revision_is_shown() {
+    let mut row = None;
+    bolt::walk(&OF_35[..OF_35.len() - DIGEST], |found| {
+        if found.bucket == b"key" {
+            row = Some(found);
+        }
+    })
+    .unwrap();
+    let row = row.unwrap();
+    // The key lies directly before the value: 8 bytes, `_`, 8 bytes, `t`.
+    let mut file = OF_35.to_vec();
+    file[row.value_at - row.key.len() + 8] = b'-';
+    let damage = verify(&resealed(file)).unwrap_err();
+    assert_eq!(
+        damage.to_string(),
+        "its bucket `key` has a row that is no revision: 00000000000000a12d000000000000000074"
+    );
+}
+
+#[test]
+fn revisions_have_one_form() {
+    let put = [0, 0, 0, 0, 0, 0, 1, 2, b'_', 0, 0, 0, 0, 0, 0, 0, 3];
+    assert_eq!(main_revision(&put), Some(258));
+    assert_eq!(main_revision(&[&put[..], b"t"].concat()), Some(258));
+    assert_eq!(main_revision(&[&put[..], b"x"].concat()), None);
+    assert_eq!(main_revision(&[&put[..], b"tt"].concat()), None);
+    assert_eq!(main_revision(&put[..16]), None);
+    assert_eq!(main_revision(&[]), None);
+    let mut other = put;
+    other[8] = b'-';
+    assert_eq!(main_revision(&other), None);
+    assert_eq!(main_revision(&[&[0; 8], &put[8..]].concat()), None);
+    assert_eq!(main_revision(&[&[0xff; 8], &put[8..]].concat()), None);
+}
+
+proptest! {
+    #[test]
+    fn no_changed_byte_goes_unnoticed(at in 0..OF_35.len(), flip in 1..=u8::MAX) {
+        let mut file = OF_35.to_vec();
+        file[at] ^= flip;
+        let found = matches!(verify(&file), Err(SnapshotDamage::Digest { .. }));
+        prop_assert!(found);
+    }
+
+    #[test]
+    fn no_cut_goes_unnoticed(length in 0..OF_35.len()) {
+        prop_assert!(verify(&OF_35[..length]).is_err());
+    }
+
+    #[test]
+    fn a_digest_that_fits_makes_nothing_panic(
+        changes in prop::collection::vec((0..OF_34.len() - DIGEST, any::<u8>()), 1..20),
+    ) {
+        let mut file = OF_34.to_vec();
+        for (at, byte) in changes {
+            file[at] = byte;
+        }
+        let _ = verify(&resealed(file));
+    }
+}
