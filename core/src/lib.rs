@@ -2,15 +2,18 @@
 //! crate's manifest is the proof.
 //!
 //! Reading order: [`version`] (what may go where), [`observed`] (what was seen), [`refusal`]
-//! (every "no"), `preflight` (may it begin), `upgrade` (what next), `report` (how it went).
+//! (every "no"), [`preflight`] (may it begin), [`upgrade`] (what next), [`report`] (how it went).
 
 pub mod bolt;
 pub mod config_keys;
 pub mod hashkv;
+pub mod linearizability;
 pub mod member;
 pub mod observed;
+pub mod oracle;
 pub mod preflight;
 pub mod refusal;
+pub mod report;
 pub mod snapshot_file;
 pub mod upgrade;
 pub mod version;
