@@ -1,0 +1,248 @@
+//! `druid preflight`: may this cluster, any cluster, be upgraded or taken back?
+
+mod config;
+mod output;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use druid_core::config_keys::Config;
+use druid_core::member::MemberName;
+use druid_core::observed::{Answer, Etcd};
+use druid_core::preflight::{self, Ask, Verdict};
+use druid_core::version::Version;
+use jiff::SignedDuration;
+use thiserror::Error;
+
+use crate::etcd::{self, Client, Endpoint, Member, Tls, TlsConfig, TlsError};
+use crate::observe;
+use output::Report;
+
+const EXAMPLES: &str = "\
+Examples:
+  May a local cluster go to 3.5.27?
+    druid preflight --to 3.5.27 \\
+      --endpoints http://127.0.0.1:2379,http://127.0.0.1:22379,http://127.0.0.1:32379
+
+  The same with TLS and the members' configuration file, for a program:
+    druid preflight --to 3.5.27 --endpoints https://etcd-0:2379,https://etcd-1:2379,https://etcd-2:2379 \\
+      --cacert ca.crt --cert client.crt --key client.key --config etcd.yaml --output json
+
+Exit status:
+   0  allowed
+   1  could not find out
+   3  refused; every reason comes with its remedy
+  64  the command line is wrong
+
+Nothing is written to the cluster, unless --probe-writes is given.";
+
+/// Check whether an etcd cluster may be upgraded, or taken back, to another release.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The client URL of every member, separated by commas
+    #[arg(long, required = true, value_delimiter = ',', value_name = "URL")]
+    endpoints: Vec<Endpoint>,
+    /// The release to go to, for example 3.5.27
+    #[arg(long, value_name = "VERSION")]
+    to: Version,
+    /// The CA of the members' client addresses, PEM
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Our certificate for them, PEM
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The CA of the members' peer addresses, PEM; only needed for 3.5 and later
+    #[arg(long, value_name = "FILE")]
+    peer_cacert: Option<PathBuf>,
+    /// Our certificate for those, PEM
+    #[arg(long, value_name = "FILE")]
+    peer_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    peer_key: Option<PathBuf>,
+    /// The members' configuration file; its keys are checked against both releases
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Also write the key druid.gardener.cloud/probe through one member and read it through another
+    #[arg(long)]
+    probe_writes: bool,
+    /// How long to wait for each answer; a member that hangs costs this much
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration)]
+    timeout: Duration,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// A command line that cannot be carried out.
+#[derive(Debug, Error)]
+enum UsageError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{0}")]
+    PeerTls(String),
+    #[error("--endpoints has {0} twice; give every member once")]
+    Twice(Endpoint),
+    #[error("--endpoints {0}")]
+    Endpoint(#[from] etcd::Error),
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+}
+
+struct Question {
+    members: Vec<(MemberName, Client)>,
+    peer_tls: Option<TlsConfig>,
+    ask: Ask,
+}
+
+/// Prints the answer, and gives the exit status that goes with it.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    let question = match question(&args) {
+        Ok(question) => question,
+        Err(error) => {
+            tell(&mut io::stderr(), &format!("error: {error}\n"));
+            return ExitCode::from(crate::USAGE);
+        }
+    };
+    let report = answer(question, args.timeout, args.probe_writes).await;
+    let text = match args.output {
+        Output::Text => report.text(),
+        Output::Json => report.json(),
+    };
+    tell(&mut io::stdout(), &text);
+    ExitCode::from(match report.verdict {
+        Verdict::Allowed => 0,
+        Verdict::Unknown => 1,
+        Verdict::Refused => 3,
+    })
+}
+
+/// Whoever closed the pipe does not want to know.
+fn tell(to: &mut dyn Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+fn question(args: &Args) -> Result<Question, UsageError> {
+    let tls = Tls {
+        ca: args.cacert.clone(),
+        cert: args.cert.clone(),
+        key: args.key.clone(),
+    };
+    let peer_tls = Tls {
+        ca: args.peer_cacert.clone(),
+        cert: args.peer_cert.clone(),
+        key: args.peer_key.clone(),
+    };
+    let tls = tls.read()?;
+    let peer_tls = peer_tls.read().map_err(|error| peer_flags(&error))?;
+    let mut members: Vec<(MemberName, Client)> = Vec::new();
+    for endpoint in &args.endpoints {
+        if members
+            .iter()
+            .any(|(_, known)| known.endpoint() == endpoint)
+        {
+            return Err(UsageError::Twice(endpoint.clone()));
+        }
+        let client = Client::new(endpoint.clone(), tls.as_ref())?;
+        members.push((endpoint.as_str().into(), client));
+    }
+    let config: Option<Config> = args.config.as_deref().map(config::read).transpose()?;
+    Ok(Question {
+        members,
+        peer_tls,
+        ask: Ask {
+            to: args.to,
+            config,
+            allowed_mixed: None,
+        },
+    })
+}
+
+/// The flags of the peer addresses have the names of the others with `peer-` before them.
+fn peer_flags(error: &TlsError) -> UsageError {
+    let text = error.to_string().replace("--c", "--peer-c");
+    UsageError::PeerTls(text.replace("--key", "--peer-key"))
+}
+
+async fn answer(question: Question, deadline: Duration, probe_writes: bool) -> Report {
+    let Question {
+        members,
+        peer_tls,
+        ask,
+    } = question;
+    let mut seen = observe::survey(&members, deadline).await;
+    let members = named(members, &seen.etcd, &seen.listed);
+    seen.etcd.members = renamed(seen.etcd.members, &members);
+    let (deep, saved) = tokio::join!(
+        observe::deep(&members, &seen, peer_tls.as_ref(), deadline, probe_writes),
+        observe::raft_snapshots(&members, deadline),
+    );
+    let mut found = preflight::judge(&ask, &seen.etcd, &deep);
+    found
+        .warnings
+        .extend(preflight::raft_snapshot_warning(&saved));
+    Report::new(ask.to, &seen.etcd, &found)
+}
+
+/// Calls every member by its name in the list: by its number if it answered, by its address if it
+/// did not. The endpoint remains where neither helps.
+fn named(
+    members: Vec<(MemberName, Client)>,
+    etcd: &Etcd,
+    listed: &[Member],
+) -> Vec<(MemberName, Client)> {
+    let mut found: Vec<(MemberName, Client)> = Vec::new();
+    for (endpoint, client) in members {
+        let line = match etcd.members.get(&endpoint).and_then(Answer::status) {
+            Some(status) => listed.iter().find(|line| line.id == status.id),
+            None => listed
+                .iter()
+                .find(|line| line.client_urls.contains(&endpoint.0)),
+        };
+        let free = |name: &&MemberName| {
+            !name.0.is_empty() && !found.iter().any(|(taken, _)| taken == *name)
+        };
+        let name = line.map(|line| &line.name).filter(free);
+        found.push((name.unwrap_or(&endpoint).clone(), client));
+    }
+    found
+}
+
+fn renamed(
+    mut answers: BTreeMap<MemberName, Answer>,
+    members: &[(MemberName, Client)],
+) -> BTreeMap<MemberName, Answer> {
+    let pairs = members.iter().filter_map(|(name, client)| {
+        let answer = answers.remove(&client.endpoint().as_str().into())?;
+        Some((name.clone(), answer))
+    });
+    pairs.collect()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|_| "write for example 5s or 500ms")?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) | Err(_) => Err("it must be more than nothing".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
