@@ -235,7 +235,6 @@ impl Record {
             inherited: unfinished && between.contains(&from) && between.contains(&to),
             current,
             from,
-            to,
             phase: Phase::Preflight,
             ..Self::new(to, now)
         }

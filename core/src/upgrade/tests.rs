@@ -552,6 +552,7 @@ fn a_halt_stays_until_its_own_attempt_is_acknowledged() {
         (other.step, other.record.attempt),
         (Step::Look(Needs::Data), 5)
     );
+    assert_eq!((other.record.from, other.record.to), (NEW, OLD));
 }
 
 #[test]
@@ -1013,6 +1014,10 @@ fn a_member_that_never_went_is_chosen_anew() {
         why(&step(&want(NEW), &record, &seen)),
         Why::GoingDown { .. }
     ));
+    let Step::Wait(wait) = decide(&want(NEW), &record, &seen, after(7)).step else {
+        panic!()
+    };
+    assert_eq!(wait.since, after(7));
     seen.processes.remove(&name(3));
     assert_eq!(decide(&want(NEW), &record, &seen, NOW).record.current, None);
 }
@@ -1029,6 +1034,8 @@ fn a_flip_calls_back_what_has_not_come_up() {
         .clone()
         .and_then(|current| current.failed);
     assert_eq!(failed, Some(Trouble::TargetChanged));
+    seen.template = OLD;
+    assert_eq!(step(&want(OLD), &back.record, &seen), restart(3, 2));
     let (_, up) = replacing(OLD, NEW);
     let open = decide(&want(OLD), &back.record, &up, NOW);
     assert_eq!(open.record.current, None);
@@ -1229,4 +1236,54 @@ fn a_record_survives_being_written_and_read() {
     record.waiting = Some(("Paused".to_owned(), NOW));
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+}
+
+#[test]
+fn only_an_unfinished_way_back_begins_without_a_preflight() {
+    for (inherited, from, to, looks) in [
+        (false, OLD, NEW, true),
+        (true, OLD, NEW, true),
+        (false, NEW, OLD, true),
+        (true, NEW, OLD, false),
+    ] {
+        let record = Record {
+            inherited,
+            cleared: None,
+            ..ready(from, to)
+        };
+        let step = step(&want(to), &record, &seen(from));
+        assert_eq!(step == Step::Look(Needs::Preflight), looks, "{step}");
+    }
+}
+
+#[test]
+fn a_finished_attempt_leaves_nothing_to_inherit() {
+    let record = Record {
+        touched: true,
+        inherited: true,
+        phase: Phase::Done,
+        ..ready(OLD, NEW)
+    };
+    let back = decide(&want(OLD), &record, &seen(NEW), NOW);
+    assert!(!back.record.inherited);
+    assert_eq!(back.step, Step::Look(Needs::Preflight));
+}
+
+#[test]
+fn a_member_in_hand_gets_its_time_anew_with_each_attempt() {
+    let (mut record, mut seen) = replacing(OLD, NEW);
+    seen.silent(3);
+    record.halt = Some(Halt::Corrupt);
+    let want = Want {
+        acknowledged: 1,
+        ..want(NEW)
+    };
+    let next = decide(&want, &record, &seen, after(1000));
+    assert!(
+        matches!(why(&next.step), Why::ComingUp { .. }),
+        "{}",
+        next.step
+    );
+    let since = next.record.current.map(|current| current.since);
+    assert_eq!(since, Some(after(1000)));
 }
