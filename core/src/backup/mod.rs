@@ -2,9 +2,11 @@
 //! a store holds full snapshots of etcd and, between them, deltas of the changes since. The names
 //! are the whole catalogue; there is no index.
 //!
-//! Reading order: [`codec`] and [`names`] (one object).
+//! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
+//! cluster).
 
 pub mod codec;
+pub mod listing;
 pub mod names;
 
 use std::fmt;
@@ -29,6 +31,7 @@ impl Revision {
     }
 
     /// The next one; the last one that there is has itself.
+    #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

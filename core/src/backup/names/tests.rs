@@ -184,7 +184,10 @@ fn every_other_name_is_refused_for_its_own_reason() {
         } => "time",
         NameError::Range { .. } => "range",
         NameError::Suffix { .. } => "suffix",
-        other => panic!("{name}: {other}"),
+        other @ (NameError::Prefix { .. }
+        | NameError::OtherPrefix { .. }
+        | NameError::Layout { .. }
+        | NameError::Number { .. }) => panic!("{name}: {other}"),
     };
     for (name, reason) in [
         ("", "parts"),
