@@ -3,9 +3,10 @@
 //! are the whole catalogue; there is no index.
 //!
 //! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
-//! cluster).
+//! cluster), [`delta`] (what is in one).
 
 pub mod codec;
+pub mod delta;
 pub mod listing;
 pub mod names;
 
