@@ -36,6 +36,11 @@ impl Object {
         }
     }
 
+    /// Whether it can be read, as far as the listing shows.
+    pub fn readable(&self) -> bool {
+        self.flaw().is_none()
+    }
+
     /// How it is compressed, if that is known.
     pub fn codec(&self) -> Option<Codec> {
         match self.key.name.suffix() {

@@ -3,12 +3,13 @@
 //! are the whole catalogue; there is no index.
 //!
 //! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
-//! cluster), [`delta`] (what is in one).
+//! cluster), [`delta`] (what is in one), [`retention`] (which may go).
 
 pub mod codec;
 pub mod delta;
 pub mod listing;
 pub mod names;
+pub mod retention;
 
 use std::fmt;
 
