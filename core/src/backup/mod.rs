@@ -3,10 +3,12 @@
 //! are the whole catalogue; there is no index.
 //!
 //! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
-//! cluster), [`delta`] (what is in one), [`retention`] (which may go).
+//! cluster), [`delta`] (what is in one), [`retention`] (which may go), [`initialize`] (what a member
+//! does with its data and the store before etcd starts).
 
 pub mod codec;
 pub mod delta;
+pub mod initialize;
 pub mod listing;
 pub mod names;
 pub mod retention;
