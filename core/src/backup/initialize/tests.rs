@@ -247,7 +247,12 @@ fn the_only_member() {
             "{data:?} {store:?}"
         );
     }
-    for data in [Data::Absent, Data::Broken(broken()), fresh()] {
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_not_an_empty_one() {
+    let fresh = readable(Looked::NotYet, Looked::NotYet);
+    for data in [Data::Absent, Data::Broken(broken()), fresh] {
         let next = single(data, Store::Unknown("503".to_owned()), Mode::Sanity);
         assert!(matches!(next, Next::Refuse(Refusal::StoreUnknown { .. })));
     }
