@@ -92,7 +92,7 @@ impl Round<'_> {
             | Trouble::NoLeader
             | Trouble::Behind(_)
             | Trouble::NoWrites(_)
-            | Trouble::TargetChanged => late,
+            | Trouble::TargetChanged => false,
         };
         if replacement.failed.is_some() {
             if hopeless || late {

@@ -1287,3 +1287,35 @@ fn a_member_in_hand_gets_its_time_anew_with_each_attempt() {
     let since = next.record.current.map(|current| current.since);
     assert_eq!(since, Some(after(1000)));
 }
+
+#[test]
+fn a_release_that_keeps_ending_is_given_up_by_count_or_by_time() {
+    let late = NOW + Limits::default().member + SignedDuration::from_nanos(1);
+    let failing = |version, exits| Process::Failing {
+        incarnation: 2,
+        version,
+        exits,
+        last_words: "fatal".to_owned(),
+    };
+    let (forward, mut seen) = replacing(OLD, NEW);
+    seen.silent(3);
+    let back = Record {
+        current: forward.current.clone().map(|current| Replacement {
+            failed: Some(Trouble::NoLeader),
+            ..current
+        }),
+        ..forward.clone()
+    };
+    for (exits, now, given_up) in [(1, NOW, false), (2, NOW, true), (1, late, true)] {
+        seen.processes.insert(name(3), failing(NEW, exits));
+        let step = decide(&want(NEW), &forward, &seen, now).step;
+        assert_eq!(step == Step::Act(Act::SetTemplate(OLD)), given_up, "{step}");
+        seen.processes.insert(name(3), failing(OLD, exits));
+        let step = decide(&want(NEW), &back, &seen, now).step;
+        assert_eq!(
+            matches!(step, Step::Halt(Halt::PutBackFailed { .. })),
+            given_up,
+            "{step}"
+        );
+    }
+}
