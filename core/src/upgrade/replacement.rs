@@ -40,9 +40,15 @@ impl Round<'_> {
 
     /// It still runs what it ran. If it is well it was never disturbed and all is open again.
     fn not_begun(&mut self, replacement: &Replacement) -> Option<Step> {
-        self.seen.trouble(&replacement.member)?;
+        let trouble = self.seen.trouble(&replacement.member)?;
         let member = replacement.member.clone();
-        Some(self.wait(Why::GoingDown { member }))
+        // One that ends by itself is not on its way down by our hand.
+        let why = if matches!(trouble, Trouble::Failing { .. }) {
+            Why::Unhealthy { member, trouble }
+        } else {
+            Why::GoingDown { member }
+        };
+        Some(self.wait(why))
     }
 
     /// Why the member is not well, or not what it should be.

@@ -1018,6 +1018,17 @@ fn a_member_that_never_went_is_chosen_anew() {
         panic!()
     };
     assert_eq!(wait.since, after(7));
+    let failing = Process::Failing {
+        incarnation: 1,
+        version: OLD,
+        exits: 1,
+        last_words: "fatal".to_owned(),
+    };
+    seen.processes.insert(name(3), failing);
+    assert!(matches!(
+        why(&step(&want(NEW), &record, &seen)),
+        Why::Unhealthy { .. }
+    ));
     seen.processes.remove(&name(3));
     assert_eq!(decide(&want(NEW), &record, &seen, NOW).record.current, None);
 }

@@ -125,6 +125,8 @@ struct Books {
     /// Something has happened that may make another snapshot right.
     snapshot_faults: u8,
     leader_faults: u8,
+    /// The members differed when the attempt began, and still do.
+    began_diverged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -552,7 +554,10 @@ impl World {
                 self.left.diverge -= 1;
                 self.cluster.diverged = true;
             }
-            Move::Repaired => self.cluster.diverged = false,
+            Move::Repaired => {
+                self.cluster.diverged = false;
+                self.books.began_diverged = false;
+            }
             Move::Alarm => {
                 self.left.alarm -= 1;
                 self.cluster.alarm = true;
@@ -668,6 +673,7 @@ impl World {
             let disrupted = self.books.disrupted.clone();
             self.books = Books::new(self.cluster.members.len(), record.attempt, faults);
             self.books.disrupted = disrupted;
+            self.books.began_diverged = self.cluster.diverged;
         }
     }
 
@@ -760,7 +766,7 @@ impl World {
         if up && !putting_back && want.snapshot && !good {
             return broken("no verified snapshot of this attempt");
         }
-        if cluster.diverged && up && !putting_back && !record.touched {
+        if books.began_diverged && up && !putting_back {
             return broken("the members differ");
         }
         if cluster.alarm && up && !putting_back {
@@ -847,11 +853,11 @@ impl World {
         Ok(())
     }
 
-    /// All faults end, and everything that can go on goes on; then one round of the engine.
+    /// All faults end but that of a release that does not start, and everything that can go on goes
+    /// on; then one round of the engine.
     pub(crate) fn fair(&self, setup: &Setup) -> Result<(Self, Step), String> {
         let mut next = self.clone();
         next.paused = false;
-        next.bad = false;
         next.captured = None;
         next.cluster.diverged = false;
         next.cluster.alarm = false;
@@ -860,11 +866,26 @@ impl World {
                 next.comes(m);
             }
         }
-        next.cluster.leader = next.cluster.leader.or(Some(0));
+        next.cluster.depose();
+        if next.cluster.leader.is_none() && next.cluster.ups() >= next.cluster.quorum() {
+            next.cluster.leader = (0..next.cluster.members.len()).find(|m| next.cluster.up(*m));
+        }
         next.cluster.agreed = next.cluster.agreement();
         next.snapshot_goes_on();
         let step = next.engine(setup, None, false)?;
         Ok((next, step))
+    }
+
+    /// Whether a release that does not start has taken down a member that was not put on it by the
+    /// attempt: that is waited for, and a person has to help.
+    pub(crate) fn has_foreign_failure(&self) -> bool {
+        let begun = |m: usize, member: &Member| {
+            let current = self.record.current.as_ref();
+            current.is_some_and(|c| number(&c.member) == m && c.to == member.version)
+        };
+        let failing =
+            |(m, member): (usize, &Member)| member.state == State::Failing && !begun(m, member);
+        self.cluster.members.iter().enumerate().any(failing)
     }
 
     /// The same world for the question whether it ends: what has been spent plays no part.
@@ -889,6 +910,7 @@ impl Books {
             faults,
             snapshot_faults: 0,
             leader_faults: 0,
+            began_diverged: false,
         }
     }
 }

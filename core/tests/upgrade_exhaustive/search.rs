@@ -96,7 +96,8 @@ impl Ends {
                 &step,
                 Step::Wait(wait) if matches!(wait.why, Why::HeldLast { .. } | Why::PausedAfter { .. })
             );
-            if held || matches!(step, Step::Done | Step::Halt(_)) {
+            let foreign = setup.bad && next.has_foreign_failure();
+            if held || foreign || matches!(step, Step::Done | Step::Halt(_)) {
                 self.0.extend(seen);
                 return Ok(());
             }
