@@ -228,7 +228,7 @@ struct FromLeader {
 impl Chunks for FromLeader {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
         if self.open.is_none() {
-            let client = leader(&self.clients).await.ok_or("nobody leads")?;
+            let (_, client) = leader(&self.clients).await.ok_or("nobody leads")?;
             let opened = client.snapshot(DEADLINE).await;
             self.open = Some(opened.map_err(|error| error.to_string())?);
         }
@@ -239,12 +239,12 @@ impl Chunks for FromLeader {
     }
 }
 
-/// The client of the member that says of itself that it leads.
-pub(super) async fn leader(clients: &[(MemberName, Client)]) -> Option<&Client> {
-    for (_, client) in clients {
-        let status = client.status(Duration::from_secs(1)).await;
+/// The member that says of itself that it leads.
+pub(super) async fn leader(clients: &[(MemberName, Client)]) -> Option<&(MemberName, Client)> {
+    for member in clients {
+        let status = member.1.status(Duration::from_secs(1)).await;
         if status.is_ok_and(|status| status.leader == status.id) {
-            return Some(client);
+            return Some(member);
         }
     }
     None

@@ -92,13 +92,10 @@ impl Rehearsal {
         if !upgrade || !self.args.has(Fault::SlowFollower) {
             return None;
         }
-        let leads = leader(&self.host.clients).await?.endpoint().clone();
-        let follower = self
-            .host
-            .clients
-            .iter()
-            .find(|(_, client)| *client.endpoint() != leads)?;
-        Some(faults::slow(&self.host.lab, follower.0.clone()))
+        let (leads, _) = leader(&self.host.clients).await?;
+        let mut names = self.host.clients.iter().map(|(name, _)| name);
+        let follower = names.find(|name| *name != leads)?;
+        Some(faults::slow(&self.host.lab, follower.clone()))
     }
 
     /// A task that kills the leader once it is told to.
@@ -114,18 +111,8 @@ impl Rehearsal {
             if told.await.is_err() {
                 return;
             }
-            let Some(leads) = leader(&host.clients)
-                .await
-                .map(|client| client.endpoint().clone())
-            else {
-                return;
-            };
-            let found = host
-                .clients
-                .iter()
-                .find(|(_, client)| *client.endpoint() == leads);
-            if let Some((name, _)) = found {
-                let _ = host.lab.kill(name);
+            if let Some((leads, _)) = leader(&host.clients).await {
+                let _ = host.lab.kill(leads);
             }
         });
         (self.args.has(Fault::KillLeader).then_some(tell), task)
