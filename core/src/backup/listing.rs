@@ -28,7 +28,7 @@ impl Object {
     }
 
     /// Why it cannot be read, as far as the listing shows.
-    fn flaw(&self) -> Option<Flaw> {
+    pub fn flaw(&self) -> Option<Flaw> {
         match (self.key.name.suffix(), self.bytes) {
             (Suffix::Unknown(suffix), _) => Some(Flaw::Codec(suffix.to_string())),
             (Suffix::Known(_), Some(0)) => Some(Flaw::NoBytes),
@@ -113,6 +113,17 @@ impl Listing {
     pub fn bases(&self) -> impl Iterator<Item = &Object> {
         let is_full = |it: &&Object| it.key.name.kind() == Kind::Full;
         self.snapshots.iter().rev().filter(is_full)
+    }
+
+    /// The same without some.
+    #[must_use]
+    pub fn without(&self, gone: impl Fn(&Key) -> bool) -> Self {
+        let stays = |it: &&Object| !gone(&it.key);
+        Self {
+            snapshots: self.snapshots.iter().filter(stays).cloned().collect(),
+            parts: self.parts.clone(),
+            foreign: self.foreign.clone(),
+        }
     }
 
     /// Full snapshots that were made after the newest one by revision: etcd's revision went back,

@@ -3,7 +3,7 @@
 //! are the whole catalogue; there is no index.
 //!
 //! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
-//! cluster), [`delta`] (what is in one), [`retention`] (which may go), [`initialize`] (what a member
+//! cluster), [`restorable`] (and if some are damaged?), [`delta`] (what is in one), [`retention`] (which may go), [`initialize`] (what a member
 //! does with its data and the store before etcd starts).
 
 pub mod codec;
@@ -11,6 +11,7 @@ pub mod delta;
 pub mod initialize;
 pub mod listing;
 pub mod names;
+pub mod restorable;
 pub mod retention;
 
 use std::fmt;
