@@ -79,6 +79,24 @@ pub(crate) fn output(command: &mut Command) -> Result<String, CommandError> {
     }
 }
 
+/// Where a tool of the package registry is; builds it into target/tools if it is not there yet.
+pub(crate) fn installed(tool: &str, version: &str) -> Result<PathBuf, CommandError> {
+    let tools = root().join("target/tools");
+    let program = tools.join("bin").join(tool);
+    if !program.exists() {
+        let mut install = cargo(["install", "--locked", tool, "--version", version]);
+        install.arg("--root").arg(&tools);
+        let status = run(&mut install)?;
+        if !status.success() {
+            return Err(CommandError::Failed {
+                line: line(&install),
+                status,
+            });
+        }
+    }
+    Ok(program)
+}
+
 /// Becomes the program, where that is possible: signals and the exit status are then its own, and
 /// nothing stays between the terminal and it.
 pub(crate) fn become_it(mut command: Command) -> Result<ExitCode, CommandError> {

@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod etcd;
+mod fuzz;
 mod mutants;
 mod rehearse;
 mod suite;
@@ -54,6 +55,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Try every parser of foreign bytes on inputs that nobody would write
+    ///
+    /// Names, deltas, snapshots and logs come from outside, damaged or worse. Each target is tried
+    /// for --seconds with libFuzzer (cargo-fuzz is installed into target/tools if need be). An input that makes one
+    /// fail is kept under fuzz/artifacts; make a test of it.
+    Fuzz(fuzz::Fuzz),
     /// Measure, side by side, under the same load on this machine
     Bench {
         #[command(subcommand)]
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
         Task::Rehearse { args } => rehearse::run(&args),
         Task::Test => suite::run(),
         Task::Mutants { args } => mutants::run(&args),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench {
             what: Bench::Upgrade(options),
         } => bench::run(&options),

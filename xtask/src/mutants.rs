@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use thiserror::Error;
 
-use crate::command::{self, CommandError, cargo};
+use crate::command::{self, CommandError};
 use crate::root;
 
 /// The release of cargo-mutants that the accepted list was made with.
@@ -50,7 +50,7 @@ enum MutantsError {
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let accepted = accepted(&read_or_empty(&root().join(ACCEPTED))?)?;
     let found = root().join("target/mutants");
-    let mut mutants = Command::new(installed()?);
+    let mut mutants = Command::new(command::installed("cargo-mutants", CARGO_MUTANTS)?);
     mutants
         .args([
             "mutants",
@@ -164,31 +164,6 @@ fn must_have_reason(
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// Where cargo-mutants is; installs it if it is not there yet.
-fn installed() -> Result<PathBuf, MutantsError> {
-    let tools = root().join("target/tools");
-    let binary = tools.join("bin/cargo-mutants");
-    if !binary.exists() {
-        let mut install = cargo([
-            "install",
-            "cargo-mutants",
-            "--locked",
-            "--version",
-            CARGO_MUTANTS,
-        ]);
-        install.arg("--root").arg(&tools);
-        let status = command::run(&mut install)?;
-        if !status.success() {
-            return Err(CommandError::Failed {
-                line: command::line(&install),
-                status,
-            }
-            .into());
-        }
-    }
-    Ok(binary)
 }
 
 fn read_or_empty(path: &Path) -> Result<String, MutantsError> {
