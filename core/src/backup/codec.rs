@@ -5,6 +5,8 @@
 //! Go at its default level (RFC 1952, RFC 1950, and `compress/lzw` with LSB order and 8-bit
 //! literals, which is GIF's and not that of Unix `compress`).
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// A way to compress that etcd-backup-restore reads.
@@ -40,6 +42,18 @@ impl Codec {
     }
 }
 
+/// As `--compression-policy` has it.
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "none",
+            Self::Gzip => "gzip",
+            Self::Lzw => "lzw",
+            Self::Zlib => "zlib",
+        })
+    }
+}
+
 /// What the first bytes of an object look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looks {
@@ -53,6 +67,18 @@ pub enum Looks {
     TooShort,
     /// Nothing that a store of backups should hold.
     Foreign,
+}
+
+impl fmt::Display for Looks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packed(codec) => fmt::Display::fmt(codec, f),
+            Self::Database => f.write_str("a database"),
+            Self::Events => f.write_str("events"),
+            Self::TooShort => f.write_str("nothing, for it is too short"),
+            Self::Foreign => f.write_str("nothing that is known"),
+        }
+    }
 }
 
 /// An object whose bytes are not what its name says.
@@ -69,9 +95,7 @@ pub enum CodecMismatch {
         bytes: usize,
     },
     /// Another codec, another program, or damage.
-    #[error(
-        "{object} is {named:?} by name and begins like {found:?}: it is damaged or was renamed"
-    )]
+    #[error("{object} is {named} by name and begins like {found}: it is damaged or was renamed")]
     Differs {
         /// Its key.
         object: String,
@@ -191,8 +215,7 @@ mod tests {
         assert_eq!(
             differs.map_err(|error| error.to_string()),
             Err(
-                "p/v2/x.gz is Gzip by name and begins like Packed(Zlib): it is damaged or was \
-                 renamed"
+                "p/v2/x.gz is gzip by name and begins like zlib: it is damaged or was renamed"
                     .to_owned()
             )
         );
