@@ -1,5 +1,6 @@
 //! `druid`: run, back up and upgrade etcd clusters, safely.
 
+mod bulk;
 mod clock;
 mod engine;
 mod etcd;
@@ -11,6 +12,8 @@ mod rehearse;
 mod report;
 #[expect(dead_code, reason = "its commands are on their way")]
 mod store;
+#[expect(dead_code, reason = "its commands are on their way")]
+mod tools;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,6 +35,8 @@ struct Cli {
 enum Command {
     Preflight(Box<preflight::Args>),
     Rehearse(Box<rehearse::Args>),
+    #[command(hide = true)]
+    Bulk(bulk::Args),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Preflight(args) => runtime.block_on(preflight::run(*args)),
         Command::Rehearse(args) => runtime.block_on(rehearse::run(*args)).into(),
+        Command::Bulk(args) => runtime.block_on(bulk::run(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "druid", &mut std::io::stdout());
             ExitCode::SUCCESS

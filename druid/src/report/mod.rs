@@ -5,7 +5,7 @@ pub(crate) mod html;
 pub(crate) mod json;
 mod svg;
 pub(crate) mod terminal;
-mod text;
+pub(crate) mod text;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use druid_core::report::HashKv;
 
 /// `12345` is `12,345`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -16,13 +16,13 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// `1` and `member` are `1 member`, `2` and `member` are `2 members`.
-pub(super) fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", grouped(number))
 }
 
 /// A size in the unit that leaves one to three digits before the point.
-pub(super) fn bytes(size: u64) -> String {
+pub(crate) fn bytes(size: u64) -> String {
     let mut unit = "B";
     let mut tenths = size.saturating_mul(10);
     for larger in ["kB", "MB", "GB", "TB"] {
@@ -40,7 +40,7 @@ pub(super) fn bytes(size: u64) -> String {
 }
 
 /// A duration: `41 ms`, `1.2 s`, `3 min 20 s`.
-pub(super) fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
         1000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),

@@ -1,0 +1,3 @@
+//! The commands that work on a store: what is in it, is it whole, restore it, shrink it, copy it.
+
+mod table;
