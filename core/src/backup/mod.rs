@@ -7,6 +7,7 @@
 //! does with its data and the store before etcd starts).
 
 pub mod codec;
+pub mod copying;
 pub mod delta;
 pub mod initialize;
 pub mod inventory;
