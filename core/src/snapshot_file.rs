@@ -7,6 +7,7 @@
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::backup::Revision;
 use crate::bolt::{BoltDamage, ReadAt, Reader, Row, WalkError};
 use crate::mvcc::{RowKey, bucket, compaction_mark};
 
@@ -52,8 +53,8 @@ pub enum SnapshotDamage {
         key: String,
     },
     /// A database that no etcd made.
-    #[error("it has no bucket `key`, or nothing was ever written to it")]
-    Empty,
+    #[error("it has no bucket `key`: it is no database of etcd")]
+    NotEtcd,
 }
 
 /// Why a snapshot was not verified. `R` is what the source says.
@@ -89,7 +90,7 @@ pub fn verify<S: ReadAt>(source: S) -> Result<SnapshotFacts, VerifyError<S::Erro
     let digested = digest(&source)?;
     let contents = contents(Database(&source, digested.database_bytes))?;
     Ok(SnapshotFacts {
-        revision: contents.revision,
+        revision: contents.revision.get(),
         total_keys: contents.rows,
         bytes: digested.bytes,
         bytes_in_use: contents.bytes_in_use,
@@ -199,31 +200,33 @@ impl Trailer {
 
 /// What bucket `key` and the marks of compactions say.
 struct Contents {
-    revision: i64,
+    revision: Revision,
     rows: u64,
     bytes_in_use: u64,
 }
 
 fn contents<S: ReadAt>(database: S) -> Result<Contents, VerifyError<S::Error>> {
     let mut reader = Reader::open::<SnapshotDamage>(database)?;
-    let mut revision = None;
+    if !reader.has(bucket::KEY) {
+        return Err(SnapshotDamage::NotEtcd.into());
+    }
+    let mut revision = Revision::FIRST;
     let mut rows = 0;
     let mut visit = |row: Row<'_>| {
         if row.bucket == bucket::KEY {
             rows += 1;
-            let key = RowKey::parse(row.key)
-                .ok_or_else(|| SnapshotDamage::NotARevision { key: hex(row.key) })?;
-            revision = revision.max(Some(key.main()));
+            let key = RowKey::parse(row.key);
+            let key = key.ok_or_else(|| SnapshotDamage::NotARevision { key: hex(row.key) })?;
+            revision = revision.max(key.main());
         } else if row.bucket == bucket::META {
             // A compaction can remove the very last row, a deletion; the revision does not go back.
-            revision = revision.max(compaction_mark(row.key, row.value));
+            revision = revision.max(compaction_mark(row.key, row.value).unwrap_or(revision));
         }
         Ok(())
     };
     for name in reader.names() {
         reader.rows(&name, &mut visit)?;
     }
-    let revision = revision.ok_or(SnapshotDamage::Empty)?;
     Ok(Contents {
         revision,
         rows,

@@ -38,3 +38,6 @@ impl ReadAt for FileAt {
         self.file.read_exact_at(into, offset)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,21 +2,27 @@
 //! a store holds full snapshots of etcd and, between them, deltas of the changes since. The names
 //! are the whole catalogue; there is no index.
 //!
-//! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
-//! cluster), [`restorable`] (and if some are damaged?), [`delta`] (what is in one), [`retention`] (which may go), [`initialize`] (what a member
-//! does with its data and the store before etcd starts).
+//! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a cluster),
+//! [`restorable`] (and if some are damaged?), [`delta`] (what is in one), [`replay`] and [`compaction`]
+//! (a new database from them), [`inventory`] and [`copying`] (the store as a whole), [`retention`]
+//! (which may go), [`initialize`] (what a member does with its data and the store before etcd starts).
 
 pub mod codec;
+pub mod compaction;
 pub mod copying;
+pub mod database;
 pub mod delta;
 pub mod initialize;
 pub mod inventory;
 pub mod listing;
 pub mod names;
+pub mod replay;
 pub mod restorable;
 pub mod retention;
 
 use std::fmt;
+
+pub use database::CopyError;
 
 /// A revision of etcd's store. The first write of a new cluster makes 2, so no object is about one
 /// below 1.

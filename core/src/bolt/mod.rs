@@ -16,6 +16,7 @@
 //!
 //! The format has checksums on its two meta pages only: damage inside a value cannot be seen here.
 
+mod grow;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@ pub use lease::Lease;
 pub use row_key::{RowKey, RowKeyBytes};
 pub use wire::WireError;
 
+use crate::backup::Revision;
+
 /// The names of buckets.
 pub mod bucket {
     /// The history: every change that no compaction removed.
@@ -73,7 +75,7 @@ pub mod meta {
 
 /// The revision that a row of bucket `meta` says that nothing older is kept than; `None` if it is no
 /// mark of a compaction. The revision of a store is never below it.
-pub fn compaction_mark(key: &[u8], value: &[u8]) -> Option<i64> {
+pub fn compaction_mark(key: &[u8], value: &[u8]) -> Option<Revision> {
     let is_mark = key == meta::SCHEDULED_COMPACTION || key == meta::FINISHED_COMPACTION;
     is_mark
         .then(|| RowKey::parse(value))

@@ -2,24 +2,26 @@
 
 use std::fmt;
 
+use crate::backup::Revision;
+
 /// Which change a row is: 8 bytes of the revision, `_`, 8 bytes of the position in it, and `t` if
 /// it is a deletion. Numbers are big-endian, so rows sort as they happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey {
-    main: i64,
+    main: Revision,
+    /// Never negative.
     sub: i64,
     tombstone: bool,
 }
 
 impl RowKey {
-    /// The `sub`th change, from 0, of revision `main`, from 1. `None` below.
-    pub fn new(main: i64, sub: i64, tombstone: bool) -> Option<Self> {
-        let possible = main >= 1 && sub >= 0;
-        possible.then_some(Self {
+    /// The `sub`th change, from 0, of a revision.
+    pub fn new(main: Revision, sub: u32, tombstone: bool) -> Self {
+        Self {
             main,
-            sub,
+            sub: sub.into(),
             tombstone,
-        })
+        }
     }
 
     /// `None` if the bytes are none.
@@ -31,15 +33,17 @@ impl RowKey {
             b"t" => true,
             _ => return None,
         };
-        Self::new(
-            i64::from_be_bytes(*main),
-            i64::from_be_bytes(*sub),
+        let main = Revision::new(i64::from_be_bytes(*main))?;
+        let sub = i64::from_be_bytes(*sub);
+        (sub >= 0).then_some(Self {
+            main,
+            sub,
             tombstone,
-        )
+        })
     }
 
     /// The revision.
-    pub fn main(self) -> i64 {
+    pub fn main(self) -> Revision {
         self.main
     }
 
@@ -57,7 +61,7 @@ impl RowKey {
     pub fn bytes(self) -> RowKeyBytes {
         let mut bytes = [0; 18];
         let (main, rest) = bytes.split_at_mut(8);
-        main.copy_from_slice(&self.main.to_be_bytes());
+        main.copy_from_slice(&self.main.get().to_be_bytes());
         let (mark, rest) = rest.split_at_mut(1);
         mark.fill(b'_');
         let (sub, end) = rest.split_at_mut(8);

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bolt::walk;
+use crate::bolt::{PageSize, Sink as _, Writer, walk};
 
 /// Snapshots of genuine members: 150 puts and 10 deletions, and a compaction at revision 40 that
 /// removed nothing.
@@ -121,6 +121,24 @@ fn a_snapshot_is_checked_as_it_arrives_in_pieces_of_any_size() {
         Trailer::new().finish(),
         Err(SnapshotDamage::Size { bytes: 0 })
     );
+}
+
+fn written(buckets: &[&[u8]]) -> Vec<u8> {
+    let mut writer = Writer::new(PageSize::DEFAULT);
+    for name in buckets {
+        writer.bucket(name).unwrap();
+    }
+    let finish = writer.finish();
+    let file = [finish.metas.as_slice(), writer.out(), &[0; DIGEST]].concat();
+    resealed(file)
+}
+
+#[test]
+fn a_cluster_that_nothing_was_written_to_is_at_the_first_revision() {
+    let facts = verify(&written(&[b"key", b"meta"])).unwrap();
+    assert_eq!((facts.revision, facts.total_keys), (1, 0));
+    let other = verify(&written(&[b"keys"]));
+    assert_eq!(other, Err(SnapshotDamage::NotEtcd));
 }
 
 #[test]
