@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::backup::Revision;
-use crate::snapshot_file::main_revision;
+use crate::mvcc::{RowKey, bucket, meta};
 use crate::version::Minor;
 
 /// What the rows of a database add up to.
@@ -63,31 +63,30 @@ impl Rows {
     /// The next row, in any order.
     pub fn row(&mut self, bucket: &[u8], key: &[u8], value: &[u8]) -> Result<(), RowDamage> {
         let it = &mut self.0;
+        let bad = |name| move || RowDamage::Malformed(name);
         match (bucket, key) {
-            (b"key", key) => {
+            (bucket::KEY, key) => {
                 let revision = revision(key).ok_or(RowDamage::NotARevision)?;
                 it.revision = it.revision.max(revision);
             }
             // A compaction can remove the very last row, a deletion; the revision does not go back.
-            (b"meta", b"finishedCompactRev") => {
-                let damage = RowDamage::Malformed("finishedCompactRev");
-                it.revision = it.revision.max(revision(value).ok_or(damage)?);
+            (bucket::META, meta::FINISHED_COMPACTION) => {
+                let mark = revision(value).ok_or_else(bad("finishedCompactRev"))?;
+                it.revision = it.revision.max(mark);
             }
-            (b"meta", b"scheduledCompactRev") => {
-                let damage = RowDamage::Malformed("scheduledCompactRev");
-                it.revision = it.revision.max(revision(value).ok_or(damage)?);
+            (bucket::META, meta::SCHEDULED_COMPACTION) => {
+                let mark = revision(value).ok_or_else(bad("scheduledCompactRev"))?;
+                it.revision = it.revision.max(mark);
             }
-            (b"meta", b"consistent_index") => {
-                let damage = RowDamage::Malformed("consistent_index");
-                it.applied = u64::from_be_bytes(value.try_into().map_err(|_| damage)?);
+            (bucket::META, meta::CONSISTENT_INDEX) => {
+                let index = value.try_into().ok().map(u64::from_be_bytes);
+                it.applied = index.ok_or_else(bad("consistent_index"))?;
             }
-            (b"meta", b"storageVersion") => {
-                let damage = RowDamage::Malformed("storageVersion");
-                it.storage_version = Some(minor(value).ok_or(damage)?);
+            (bucket::META, meta::STORAGE_VERSION) => {
+                it.storage_version = Some(minor(value).ok_or_else(bad("storageVersion"))?);
             }
-            (b"cluster", b"clusterVersion") => {
-                let damage = RowDamage::Malformed("clusterVersion");
-                it.cluster_version = Some(minor(value).ok_or(damage)?);
+            (bucket::CLUSTER, b"clusterVersion") => {
+                it.cluster_version = Some(minor(value).ok_or_else(bad("clusterVersion"))?);
             }
             _ => {}
         }
@@ -102,8 +101,8 @@ impl Rows {
 
 /// A compaction of a store to which nothing was written leaves a mark of revision 0 or 1.
 fn revision(row: &[u8]) -> Option<Revision> {
-    match main_revision(row) {
-        Some(main) => Revision::new(main),
+    match RowKey::parse(row) {
+        Some(key) => Revision::new(key.main()),
         None => (row == [&[0; 8][..], b"_", &[0; 8]].concat()).then_some(Revision::FIRST),
     }
 }
@@ -119,8 +118,7 @@ mod tests {
 
     fn facts(file: &[u8]) -> Database {
         let mut rows = Rows::default();
-        let visit = |row: bolt::Row<'_>| rows.row(row.bucket, row.key, row.value).unwrap();
-        bolt::walk(file, visit).unwrap();
+        bolt::walk(file, |row| rows.row(row.bucket, row.key, row.value)).unwrap();
         rows.done()
     }
 

@@ -1,6 +1,6 @@
-//! The protocol-buffer wire format, as far as etcd's files need it.
+//! Writes the protocol-buffer messages of etcd's files.
 
-/// Writes a message. Zeros are written too: etcd's files have them.
+/// A message that is being written. Zeros are written too, unlike in the rows of a database.
 #[derive(Debug, Default)]
 pub(super) struct Message(Vec<u8>);
 
@@ -31,105 +31,25 @@ impl Message {
     }
 }
 
-/// A field that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// Fixed width, which nothing that is read here has.
-    Other,
-}
-
-/// The fields of a message in order: number and value. `None` in place of a field is malformed, and
-/// then nothing follows.
-#[derive(Clone, Debug)]
-pub(super) struct Fields<'a>(&'a [u8]);
-
-/// The fields of a message.
-pub(super) fn fields(message: &[u8]) -> Fields<'_> {
-    Fields(message)
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u32, Value<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u32, Value<'a>)> {
-        let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).ok().filter(|number| *number != 0)?;
-        let value = match tag & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Other)?,
-            2 => {
-                let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
-            }
-            5 => self.take(4).map(|_| Value::Other)?,
-            _ => return None,
-        };
-        Some((number, value))
-    }
-
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.take(1)?.first()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::mvcc::wire::Fields;
 
     #[test]
-    fn a_message_cut_anywhere_ends_in_a_malformed_field_or_between_two() {
-        let message = Message::default().number(1, 0).number(2, u64::MAX);
-        let message = message.bytes(3, b"x").done();
-        let whole: Vec<_> = fields(&message).collect();
-        let expected = [
-            (1, Value::Number(0)),
-            (2, Value::Number(u64::MAX)),
-            (3, Value::Bytes(b"x")),
-        ];
-        assert_eq!(whole, expected.map(Some));
-        for end in 0..message.len() {
-            let cut: Vec<_> = fields(&message[..end]).collect();
-            let good = cut.iter().flatten().count();
-            assert_eq!(cut[..good], whole[..good]);
-            assert_eq!(cut.len() > good, ![0, 2, 13].contains(&end), "{end}");
+    fn what_is_written_is_read_again() {
+        let message = Message::default().number(1, 0).number(100, u64::MAX);
+        let message = message.bytes(3, b"x").bytes(4, b"").done();
+        let mut fields = Fields::of(&message);
+        let mut next = || fields.next().unwrap();
+        let first = next().unwrap();
+        assert_eq!((first.number, first.unsigned()), (1, Ok(0)));
+        let second = next().unwrap();
+        assert_eq!((second.number, second.unsigned()), (100, Ok(u64::MAX)));
+        for (number, bytes) in [(3, &b"x"[..]), (4, b"")] {
+            let field = next().unwrap();
+            assert_eq!((field.number, field.bytes()), (number, Ok(bytes)));
         }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_fields_or_malformed(bytes: Vec<u8>) {
-            prop_assert!(fields(&bytes).count() <= bytes.len());
-        }
+        assert_eq!(next(), None);
     }
 }

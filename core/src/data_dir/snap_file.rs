@@ -6,8 +6,9 @@ use thiserror::Error;
 use super::TERM;
 use super::identity::Identity;
 use super::members;
-use super::proto::{Message, Value, fields};
+use super::proto::Message;
 use super::wal::conf_state;
+use crate::mvcc::wire::{Fields, WireError};
 
 /// The file name: term and index.
 pub fn name(term: u64, index: u64) -> String {
@@ -50,7 +51,7 @@ pub enum SnapDamage {
     #[error("its bytes do not match their checksum: says {says:08x}, has {has:08x}")]
     Checksum {
         /// What it says.
-        says: u32,
+        says: u64,
         /// What it is.
         has: u32,
     },
@@ -58,48 +59,55 @@ pub enum SnapDamage {
 
 /// Where in raft's log a file stands, if it is whole.
 pub fn decode(file: &[u8]) -> Result<Position, SnapDamage> {
-    let (mut says, mut data) = (0, None);
-    for field in fields(file) {
-        match field.ok_or(SnapDamage::Malformed)? {
-            (1, Value::Number(crc)) => {
-                says = u32::try_from(crc).map_err(|_| SnapDamage::Malformed)?;
-            }
-            (2, Value::Bytes(bytes)) => data = Some(bytes),
-            (1 | 2, _) => return Err(SnapDamage::Malformed),
+    let malformed = |_| SnapDamage::Malformed;
+    let (says, data) = outer(file).map_err(malformed)?;
+    if data.is_empty() {
+        return Err(SnapDamage::Malformed);
+    }
+    let has = crc32c::crc32c(data);
+    if says != u64::from(has) || says == 0 {
+        return Err(SnapDamage::Checksum { says, has });
+    }
+    let (has_state, position) = inner(data).map_err(malformed)?;
+    // Without the state every release refuses it.
+    has_state.then_some(position).ok_or(SnapDamage::Malformed)
+}
+
+/// The checksum and what it is of.
+fn outer(file: &[u8]) -> Result<(u64, &[u8]), WireError> {
+    let (mut crc, mut data) = (0, &[][..]);
+    let mut fields = Fields::of(file);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => crc = field.unsigned()?,
+            2 => data = field.bytes()?,
             _ => {}
         }
     }
-    let data = data.filter(|data| !data.is_empty());
-    let data = data.ok_or(SnapDamage::Malformed)?;
-    let has = crc32c::crc32c(data);
-    if says != has || says == 0 {
-        return Err(SnapDamage::Checksum { says, has });
-    }
-    position(data).ok_or(SnapDamage::Malformed)
+    Ok((crc, data))
 }
 
-fn position(data: &[u8]) -> Option<Position> {
-    let (mut state, mut position) = (false, Position::default());
-    for field in fields(data) {
-        match field? {
-            (1, Value::Bytes(bytes)) => state = !bytes.is_empty(),
-            (2, Value::Bytes(metadata)) => {
-                for field in fields(metadata) {
-                    match field? {
-                        (1, Value::Bytes(_)) => {}
-                        (2, Value::Number(index)) => position.index = index,
-                        (3, Value::Number(term)) => position.term = term,
-                        (1..=3, _) => return None,
+/// Whether there are members, and where in raft's log.
+fn inner(data: &[u8]) -> Result<(bool, Position), WireError> {
+    let (mut has_state, mut position) = (false, Position::default());
+    let mut fields = Fields::of(data);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => has_state = !field.bytes()?.is_empty(),
+            2 => {
+                let mut fields = Fields::of(field.bytes()?);
+                while let Some(field) = fields.next()? {
+                    match field.number {
+                        2 => position.index = field.unsigned()?,
+                        3 => position.term = field.unsigned()?,
                         _ => {}
                     }
                 }
             }
-            (1 | 2, _) => return None,
             _ => {}
         }
     }
-    // Without the state every release refuses it.
-    state.then_some(position)
+    Ok((has_state, position))
 }
 
 /// The position in the name of a `.snap` file; `None` if it is no such name.

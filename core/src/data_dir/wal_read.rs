@@ -12,15 +12,17 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use thiserror::Error;
-
 use super::identity::ClusterId;
-use super::proto::{Value, fields};
 use super::snap_file::{Position, two_numbers};
-use super::wal::{entry, kind, segment_name};
+use super::wal::{kind, segment_name};
 use crate::member::MemberId;
 
+mod content;
+mod error;
 mod records;
+
+use content::{Record, record, whose};
+pub use error::{BadRecord, WalDamage, WalError};
 use records::{Next, Segment};
 
 /// A segment's file name, taken apart.
@@ -44,100 +46,6 @@ impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&segment_name(self.number, self.index))
     }
-}
-
-/// Why a log could not be read to its end.
-#[derive(Debug, Error)]
-pub enum WalError {
-    /// It was read, and etcd would not start with it.
-    #[error(transparent)]
-    Damage(#[from] WalDamage),
-    /// It could not be read, which says nothing of what is in it.
-    #[error("{segment}: {source}")]
-    Read {
-        /// Where.
-        segment: SegmentName,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-/// What is wrong with a log.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum WalDamage {
-    /// Nothing there.
-    #[error("there is no segment of the write-ahead log")]
-    NoSegment,
-    /// One is missing.
-    #[error("the segment between {before} and {after} is missing")]
-    SegmentGap {
-        /// The one before.
-        before: SegmentName,
-        /// The one after.
-        after: SegmentName,
-    },
-    /// The first ones are missing.
-    #[error("the segments before {first} are missing, and they are needed from index {from} on")]
-    SegmentsMissing {
-        /// The first that there is.
-        first: SegmentName,
-        /// Where reading begins.
-        from: u64,
-    },
-    /// A record that is neither right nor torn.
-    #[error("{segment}, offset {offset}: {what}")]
-    Record {
-        /// Where.
-        segment: SegmentName,
-        /// The beginning of its frame, bytes from the start of the file.
-        offset: u64,
-        /// What is wrong with it.
-        what: BadRecord,
-    },
-    /// No member's number in it.
-    #[error("the write-ahead log does not say whose it is")]
-    NoMetadata,
-    /// The place to start from is not in it.
-    #[error("the write-ahead log has no record of the snapshot at index {0}")]
-    NoSnapshot(u64),
-}
-
-/// What is wrong with a record.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum BadRecord {
-    /// It is cut, and more segments follow.
-    #[error("the record is cut, in a segment that is not the last")]
-    Cut,
-    /// It is no message.
-    #[error("the record is malformed")]
-    Malformed,
-    /// Its bytes are other ones than were written.
-    #[error("the record does not match its checksum")]
-    Checksum,
-    /// A kind that no release writes.
-    #[error("the record is of an unknown kind, {0}")]
-    Kind(u64),
-    /// Segments of two members.
-    #[error("the record names another member or cluster than the first one does")]
-    OtherMember,
-    /// Entries are missing.
-    #[error("the entry has index {found}, and the one after {last} is expected")]
-    EntryGap {
-        /// The last one before it.
-        last: u64,
-        /// Its own.
-        found: u64,
-    },
-    /// The snapshot of another history.
-    #[error("the snapshot at index {index} is of term {found}, and the file of term {expected}")]
-    SnapshotTerm {
-        /// Its index.
-        index: u64,
-        /// That of the file.
-        expected: u64,
-        /// That in the log.
-        found: u64,
-    },
 }
 
 /// How a log ends.
@@ -361,18 +269,6 @@ where
     })
 }
 
-/// What a record says, apart from whose it is.
-enum Record {
-    Entry(Entry),
-    State(HardState),
-    Snapshot(Position),
-}
-
-struct Entry {
-    index: u64,
-    may_add: bool,
-}
-
 /// Reads segments from their first to their last, and returns whose they are.
 fn read<R: Read>(
     names: &[SegmentName],
@@ -422,95 +318,8 @@ fn read<R: Read>(
         }
         crc = segment.crc();
     }
-    let whose = metadata.as_deref().and_then(whose);
+    let whose = metadata.and_then(|metadata| whose(&metadata));
     Ok((whose.ok_or(WalDamage::NoMetadata)?, end))
-}
-
-fn whose(metadata: &[u8]) -> Option<(MemberId, ClusterId)> {
-    let [member, cluster] = numbers(metadata)?;
-    (member != 0).then_some((MemberId(member), ClusterId(cluster)))
-}
-
-fn record(kind: u64, data: &[u8]) -> Result<Option<Record>, BadRecord> {
-    let record = match kind {
-        kind::CRC => return Ok(None),
-        kind::ENTRY => read_entry(data).map(Record::Entry),
-        kind::STATE => numbers(data)
-            .map(|[term, vote, commit]| Record::State(HardState { term, vote, commit })),
-        kind::SNAPSHOT => {
-            numbers(data).map(|[index, term]| Record::Snapshot(Position { term, index }))
-        }
-        other => return Err(BadRecord::Kind(other)),
-    };
-    record.map(Some).ok_or(BadRecord::Malformed)
-}
-
-/// The first fields of a message, if they are numbers; absent ones are 0.
-fn numbers<const N: usize>(message: &[u8]) -> Option<[u64; N]> {
-    let mut numbers = [0; N];
-    for field in fields(message) {
-        let (field, value) = field?;
-        let slot = (field as usize)
-            .checked_sub(1)
-            .and_then(|n| numbers.get_mut(n));
-        match (slot, value) {
-            (Some(slot), Value::Number(number)) => *slot = number,
-            (Some(_), _) => return None,
-            (None, _) => {}
-        }
-    }
-    Some(numbers)
-}
-
-fn read_entry(data: &[u8]) -> Option<Entry> {
-    let (mut kind, mut index, mut request) = (entry::NORMAL, 0, None);
-    for field in fields(data) {
-        match field? {
-            (1, Value::Number(number)) => kind = number,
-            (2, Value::Number(_)) => {}
-            (3, Value::Number(number)) => index = number,
-            (4, Value::Bytes(bytes)) => request = Some(bytes),
-            (1..=4, _) => return None,
-            _ => {}
-        }
-    }
-    let may_add = match kind {
-        entry::NORMAL => request.is_some_and(may_add),
-        entry::CONF_CHANGE | entry::CONF_CHANGE_V2 => false,
-        _ => return None,
-    };
-    Some(Entry { index, may_add })
-}
-
-/// What is in a request of the v3 store, by the numbers of its fields.
-mod request {
-    pub(super) const V2_METHOD: u32 = 2;
-    pub(super) const PUT: u32 = 4;
-    pub(super) const DELETE_RANGE: u32 = 5;
-    pub(super) const TXN: u32 = 6;
-    pub(super) const LEASE_REVOKE: u32 = 9;
-    pub(super) const HEADER: u32 = 100;
-}
-
-/// The methods of the v2 store, with which 3.4 and 3.5 publish members and the cluster's version.
-const V2_METHODS: [&[u8]; 6] = [b"PUT", b"POST", b"DELETE", b"GET", b"QGET", b"SYNC"];
-
-/// Whether a request may make a revision. One that cannot be read may.
-fn may_add(request: &[u8]) -> bool {
-    let (mut v2, mut v3, mut writes) = (false, false, false);
-    for field in fields(request) {
-        match field {
-            None => return true,
-            Some((request::HEADER, _)) => v3 = true,
-            Some((request::V2_METHOD, Value::Bytes(method))) => v2 = V2_METHODS.contains(&method),
-            Some((
-                request::PUT | request::DELETE_RANGE | request::TXN | request::LEASE_REVOKE,
-                _,
-            )) => writes = true,
-            Some(_) => {}
-        }
-    }
-    writes && (v3 || !v2)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::io::{self, BufReader, Read};
 
 use super::BadRecord;
-use crate::data_dir::proto::{Value, fields};
 use crate::data_dir::wal::kind;
+use crate::mvcc::wire::{Fields, WireError};
 
 /// What reaches the disk whole or not at all.
 const SECTOR: u16 = 512;
@@ -77,17 +77,19 @@ impl<R: Read> Segment<R> {
         }
         let record = usize::try_from(length).ok();
         let record = record.and_then(|length| self.frame.get(..length));
-        let Some(record) = record.and_then(Record::read) else {
+        let Some(record) = record.and_then(|record| Record::read(record).ok()) else {
             return Ok(self.wrong(BadRecord::Malformed));
         };
         if record.kind == kind::CRC {
-            if self.crc != 0 && record.crc != self.crc {
-                return Ok(Next::Bad(BadRecord::Checksum));
+            // The first segment that is read begins in the middle of the chain.
+            let goes_on = self.crc == 0 || record.crc == u64::from(self.crc);
+            match u32::try_from(record.crc) {
+                Ok(crc) if goes_on => self.crc = crc,
+                Ok(_) | Err(_) => return Ok(Next::Bad(BadRecord::Checksum)),
             }
-            self.crc = record.crc;
         } else {
             let crc = crc32c::crc32c_append(self.crc, record.data);
-            if record.crc != crc {
+            if record.crc != u64::from(crc) {
                 return Ok(self.wrong(BadRecord::Checksum));
             }
             self.crc = crc;
@@ -138,22 +140,22 @@ fn has_empty_sector(frame: &[u8], offset: u64) -> bool {
 
 struct Record<'a> {
     kind: u64,
-    crc: u32,
+    crc: u64,
     data: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
         let (mut kind, mut crc, mut data) = (0, 0, &[][..]);
-        for field in fields(bytes) {
-            match field? {
-                (1, Value::Number(number)) => kind = number,
-                (2, Value::Number(number)) => crc = u32::try_from(number).ok()?,
-                (3, Value::Bytes(bytes)) => data = bytes,
-                (1..=3, _) => return None,
+        let mut fields = Fields::of(bytes);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => kind = field.unsigned()?,
+                2 => crc = field.unsigned()?,
+                3 => data = field.bytes()?,
                 _ => {}
             }
         }
-        Some(Self { kind, crc, data })
+        Ok(Self { kind, crc, data })
     }
 }

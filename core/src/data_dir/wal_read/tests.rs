@@ -7,6 +7,7 @@ use super::super::InitialCluster;
 use super::super::proto::Message;
 use super::super::snap_file;
 use super::super::wal::restore_wal;
+use super::content::may_add;
 use super::*;
 
 const GENUINE: [(&str, &[u8], &[u8]); 3] = [
