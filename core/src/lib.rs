@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod bolt;
 pub mod config_keys;
+pub mod data_dir;
 pub mod duration;
 pub mod hashkv;
 pub mod linearizability;

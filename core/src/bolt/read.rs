@@ -221,6 +221,52 @@ impl<S: ReadAt> Reader<S> {
         }
     }
 
+    /// The last key of a bucket; `None` if there is no such bucket, or nothing on its last page. Only
+    /// that page is read, and those that lead to it.
+    pub fn last_key<V>(
+        &mut self,
+        bucket: &[u8],
+    ) -> Result<Option<Vec<u8>>, WalkError<S::Error, V>> {
+        let found = self.buckets.iter().find(|it| it.name == bucket);
+        let mut id = match found.map(|it| it.body) {
+            Some(Body::Tree { root }) => root,
+            Some(Body::Inline { .. }) => {
+                let mut last = None;
+                self.rows(bucket, |row| {
+                    last = Some(row.key.to_vec());
+                    Ok(())
+                })?;
+                return Ok(last);
+            }
+            None => return Ok(None),
+        };
+        // What was claimed before stays so; a loop is still one.
+        let mut claimed = Pages::new(self.meta.pages);
+        std::mem::swap(&mut self.claimed, &mut claimed);
+        let last = loop {
+            let found = self.claimed.claim(id).map_err(WalkError::Damage);
+            match found.and_then(|()| self.last_of_page(id)) {
+                Ok(Last::Child(child)) => id = child,
+                Ok(Last::Key(key)) => break Ok(key),
+                Err(error) => break Err(error),
+            }
+        };
+        self.claimed = claimed;
+        last
+    }
+
+    fn last_of_page<V>(&mut self, id: u64) -> Result<Last, WalkError<S::Error, V>> {
+        let page = self.page(id)?;
+        if page.flags == LEAF {
+            let last = page.elements(&[], &mut |_| Ok::<(), WalkError<S::Error, V>>(()))?;
+            return Ok(Last::Key(last.map(<[u8]>::to_vec)));
+        }
+        let mut children = Vec::new();
+        page.children(&mut children)?;
+        let none = BoltDamage::EmptyBranch { page: id };
+        Ok(Last::Child(children.pop().ok_or(none)?))
+    }
+
     fn read_buckets<V>(&mut self) -> Result<Vec<Bucket>, WalkError<S::Error, V>> {
         let mut buckets = Vec::new();
         self.tree(self.meta.root, |element| {
@@ -296,6 +342,12 @@ impl<S: ReadAt> Reader<S> {
             }
         }
     }
+}
+
+/// The last of a page.
+enum Last {
+    Key(Option<Vec<u8>>),
+    Child(u64),
 }
 
 /// More than raft carries in a message, so no row is so long. A page that says so is damaged, and

@@ -176,3 +176,31 @@ proptest! {
         prop_assert_eq!(read(&write(&rows, size(1024 << power))), rows);
     }
 }
+
+#[test]
+fn the_last_key_is_found_without_the_others() {
+    let many = (0..5_000_u32).map(|key| (key.to_be_bytes().to_vec(), vec![b'v'; 90]));
+    let rows = Rows::from([
+        (b"many".to_vec(), many.collect()),
+        (b"none".to_vec(), BTreeMap::new()),
+        (b"one".to_vec(), [(b"k".to_vec(), Vec::new())].into()),
+    ]);
+    let file = write(&rows, PageSize::DEFAULT);
+    let mut reader = Reader::open::<Infallible>(&file[..]).unwrap();
+    let last =
+        |reader: &mut Reader<&[u8]>, bucket: &[u8]| reader.last_key::<Infallible>(bucket).unwrap();
+    for _ in 0..2 {
+        assert_eq!(last(&mut reader, b"many"), Some(vec![0, 0, 0x13, 0x87]));
+        assert_eq!(last(&mut reader, b"one"), Some(b"k".to_vec()));
+        assert_eq!(last(&mut reader, b"none"), None);
+        assert_eq!(last(&mut reader, b"absent"), None);
+    }
+    // What was met by it is not met twice by a visit.
+    let mut count = 0;
+    let visit = |_: Row<'_>| {
+        count += 1;
+        Ok::<(), Infallible>(())
+    };
+    reader.rows(b"many", visit).unwrap();
+    assert_eq!(count, 5_000);
+}

@@ -9,7 +9,7 @@ mod lease;
 mod row_key;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(crate) mod wire;
 
 pub use alarm::{Alarm, AlarmKind};
 pub use key_value::KeyValue;

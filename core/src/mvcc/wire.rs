@@ -41,18 +41,18 @@ enum Content<'a> {
 
 /// A field of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field<'a> {
-    pub(super) number: u64,
+pub(crate) struct Field<'a> {
+    pub(crate) number: u64,
     content: Content<'a>,
 }
 
 impl<'a> Field<'a> {
     /// A negative number is the ten-byte one of its 64 bits.
-    pub(super) fn signed(&self) -> Result<i64, WireError> {
+    pub(crate) fn signed(&self) -> Result<i64, WireError> {
         self.unsigned().map(u64::cast_signed)
     }
 
-    pub(super) fn unsigned(&self) -> Result<u64, WireError> {
+    pub(crate) fn unsigned(&self) -> Result<u64, WireError> {
         match self.content {
             Content::Number(number) => Ok(number),
             Content::Bytes(_) => Err(self.other_type(BYTES)),
@@ -60,7 +60,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn bytes(&self) -> Result<&'a [u8], WireError> {
+    pub(crate) fn bytes(&self) -> Result<&'a [u8], WireError> {
         match self.content {
             Content::Bytes(bytes) => Ok(bytes),
             Content::Number(_) => Err(self.other_type(VARINT)),
@@ -80,17 +80,17 @@ const BYTES: u8 = 2;
 const FIXED_32: u8 = 5;
 
 /// The fields of a record, in the order that they stand in.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(record: &'a [u8]) -> Self {
+    pub(crate) fn of(record: &'a [u8]) -> Self {
         Self { rest: record }
     }
 
     /// The next one, of whatever number.
-    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, WireError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Field<'a>>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -148,7 +148,7 @@ impl<'a> Fields<'a> {
 const MOST_FIELDS: u64 = (1 << 29) - 1;
 
 /// Appends a number; zero is left out.
-pub(super) fn put_number(out: &mut Vec<u8>, field: u8, number: i64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, field: u8, number: i64) {
     if number != 0 {
         out.push(field << 3 | VARINT);
         put_varint(out, number.cast_unsigned());
@@ -156,7 +156,7 @@ pub(super) fn put_number(out: &mut Vec<u8>, field: u8, number: i64) {
 }
 
 /// Appends bytes; none are left out.
-pub(super) fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     if !bytes.is_empty() {
         out.push(field << 3 | BYTES);
         put_varint(out, bytes.len() as u64);

@@ -425,6 +425,7 @@ async fn mutual_tls_works(release: Release) {
     let expected = match release {
         Release::V3_4_34 => Minor::new(3, 4),
         Release::V3_5_27 => Minor::new(3, 5),
+        Release::V3_6_15 => Minor::new(3, 6),
     };
     assert_eq!(good.http().version(D).await.unwrap().server.minor, expected);
 

@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Release {
     V3_4_34,
     V3_5_27,
+    V3_6_15,
 }
 
 pub(crate) struct Cluster {
@@ -46,8 +47,23 @@ impl Release {
         match self {
             Self::V3_4_34 => etcd34::etcd_bin_path().unwrap().into(),
             Self::V3_5_27 => etcd35::etcd_bin_path().unwrap().into(),
+            Self::V3_6_15 => etcd36(),
         }
     }
+}
+
+/// It has a manifest of its own; see there.
+fn etcd36() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--locked", "--manifest-path"])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../etcd/v3_6/Cargo.toml"
+        ))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
 impl Cluster {
@@ -58,10 +74,7 @@ impl Cluster {
 
     pub(crate) fn start_with(releases: &[Release], scheme: &str, extra: &[String]) -> Self {
         let mut cluster = Self::prepare(releases, scheme, extra);
-        let initial = cluster.initial();
-        for node in &mut cluster.nodes {
-            node.spawn(&initial, "new", &cluster.token);
-        }
+        cluster.spawn_all();
         if scheme == "http" {
             cluster.await_health();
         } else {
@@ -70,7 +83,16 @@ impl Cluster {
         cluster
     }
 
-    fn prepare(releases: &[Release], scheme: &str, extra: &[String]) -> Self {
+    /// Starts every member that was prepared or stopped.
+    pub(crate) fn spawn_all(&mut self) {
+        let initial = self.initial();
+        for node in &mut self.nodes {
+            node.spawn(&initial, "new", &self.token);
+        }
+    }
+
+    /// Members that are not started yet.
+    pub(crate) fn prepare(releases: &[Release], scheme: &str, extra: &[String]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("druid-preflight-")
             .tempdir()
@@ -151,7 +173,13 @@ impl Cluster {
         }
     }
 
-    fn initial(&self) -> String {
+    /// `--initial-cluster-token`.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// `--initial-cluster`.
+    pub(crate) fn initial(&self) -> String {
         let pairs: Vec<_> = self
             .nodes
             .iter()
@@ -211,7 +239,13 @@ impl Node {
         }
     }
 
-    fn await_health(&self) {
+    /// Whether it ends by itself.
+    pub(crate) fn await_end(&mut self) {
+        let child = self.child.as_mut().unwrap();
+        until("it ends", || child.try_wait().unwrap().is_some());
+    }
+
+    pub(crate) fn await_health(&self) {
         until(&format!("{} is healthy", self.name), || {
             http_get(&self.client_url, "/health").is_some_and(|body| body.contains("\"true\""))
         });
