@@ -79,6 +79,15 @@ impl Whose {
             Self::Secondary => "SECONDARY_",
         }
     }
+
+    /// What its flags begin with, after the two dashes.
+    pub(crate) fn flags(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Source => "source-",
+            Self::Secondary => "secondary-",
+        }
+    }
 }
 
 /// Why there are no credentials.

@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
-use super::flags::{Location, Provider};
+use super::flags::Provider;
 use super::http::Patience;
+use super::location::Location;
 use super::read::{ObjectReader, store_error};
 use super::test_servers::{S3_SECRET, S3Server};
 use super::tests::{body, flags, noise, s3};

@@ -13,8 +13,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::credentials::{Env, Whose};
-use super::flags::{Location, Provider, StoreFlags};
+use super::flags::{Provider, StoreFlags};
 use super::http::Patience;
+use super::location::Location;
 use super::read::{ObjectReader, store_error};
 use super::test_servers::{S3_SECRET, S3Server};
 use super::upload::Upload;

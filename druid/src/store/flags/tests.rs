@@ -1,8 +1,11 @@
 use std::fs;
+use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser};
 use tempfile::TempDir;
 
+use super::super::credentials::Env;
+use super::super::location::{OpenError, Reopening};
 use super::super::tests::flags;
 use super::*;
 
