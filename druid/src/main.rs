@@ -9,8 +9,12 @@ mod observe;
 mod preflight;
 mod rehearse;
 mod report;
+#[expect(dead_code, reason = "its parts are used as they come")]
+mod serve;
 #[expect(dead_code, reason = "its commands are on their way")]
 mod store;
+#[expect(dead_code, reason = "its parts are used as they come")]
+mod web;
 
 use std::path::Path;
 use std::process::ExitCode;
