@@ -11,6 +11,8 @@ mod preflight;
 mod rehearse;
 mod report;
 mod serve;
+mod server;
+mod stamp;
 mod start_etcd;
 #[expect(dead_code, reason = "its commands are on their way")]
 mod store;
@@ -38,6 +40,7 @@ struct Cli {
 enum Command {
     Preflight(Box<preflight::Args>),
     Rehearse(Box<rehearse::Args>),
+    Server(Box<server::Args>),
     StartEtcd(Box<start_etcd::Args>),
     /// Print the completions of a shell.
     Completions {
@@ -73,7 +76,8 @@ fn main() -> ExitCode {
             }
         });
     }
-    let cli = match Cli::try_parse_from(argv(std::env::args_os().collect())) {
+    let (argv, ignored) = argv(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Preflight(args) => on(&mut many, preflight::run(*args)),
         Command::Rehearse(args) => on(&mut many, async { rehearse::run(*args).await.into() }),
+        Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
         Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "druid", &mut std::io::stdout());
@@ -94,12 +99,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// The commands that take another program's place take its command line too.
-fn argv(all: Vec<OsString>) -> Vec<OsString> {
-    if all.get(1).is_some_and(|name| name == "start-etcd") {
-        start_etcd::argv(all)
-    } else {
-        all
+/// The commands that take another program's place take its command line too. Also returns which flags
+/// have no effect.
+fn argv(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
+    let command = all.get(1).and_then(|name| name.to_str());
+    match command {
+        Some("start-etcd") => (start_etcd::argv(all), Vec::new()),
+        Some("server") => server::argv(all),
+        Some(_) | None => (all, Vec::new()),
     }
 }
 

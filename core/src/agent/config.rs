@@ -104,6 +104,25 @@ impl Mounted {
         self.urls(PEER_URLS, member)
     }
 
+    /// Where clients reach the members, each once.
+    pub fn all_client_urls(&self) -> Vec<String> {
+        let mut all: Vec<String> = match self.keys.get(CLIENT_URLS) {
+            Some(Value::String(urls)) => urls.split(',').map(str::to_owned).collect(),
+            Some(Value::Object(members)) => members
+                .values()
+                .filter_map(Value::as_array)
+                .flatten()
+                .filter_map(|url| url.as_str().map(str::to_owned))
+                .collect(),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) | None => {
+                Vec::new()
+            }
+        };
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The configuration of one member, YAML.
     pub fn render(&self, member: &MemberName, seen: &Seen) -> Result<String, ConfigError> {
         let peer_urls = self.peer_urls(member)?;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
+
+use crate::stamp::Stamp;
 
 /// How often the files are looked at, at most.
 const EVERY: Duration = Duration::from_secs(2);
@@ -56,12 +57,12 @@ pub(crate) struct Certificates {
 
 struct State {
     acceptor: TlsAcceptor,
-    stamp: Stamp,
+    stamp: Stamps,
     looked: Instant,
 }
 
-/// What changes when a file does, or is replaced, of both files.
-type Stamp = [Option<(u64, i64, i64, u64)>; 2];
+/// Of both files.
+type Stamps = [Option<Stamp>; 2];
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,11 +115,8 @@ impl Certificates {
     }
 }
 
-fn stamp(cert: &Path, key: &Path) -> Stamp {
-    [cert, key].map(|path| {
-        let it = fs::metadata(path).ok()?;
-        Some((it.ino(), it.mtime(), it.mtime_nsec(), it.len()))
-    })
+fn stamp(cert: &Path, key: &Path) -> Stamps {
+    [cert, key].map(Stamp::of)
 }
 
 fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, CertificateError> {

@@ -214,3 +214,13 @@ fn addresses_of_one_member_pass_as_etcd_takes_them() {
     let urls = mounted.peer_urls(&"whoever".into()).unwrap();
     assert_eq!(urls, ["http://x:1", "http://y:2"]);
 }
+
+#[test]
+fn all_client_addresses_are_known_once() {
+    let urls = Mounted::new(file(2)).unwrap().all_client_urls();
+    let expected = [
+        "http://a-0.a-peer.ns.svc:2379",
+        "http://a-1.a-peer.ns.svc:2379",
+    ];
+    assert_eq!(urls, expected);
+}
