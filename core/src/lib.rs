@@ -4,6 +4,7 @@
 //! Reading order: [`version`] (what may go where), [`observed`] (what was seen), [`refusal`]
 //! (every "no"), [`preflight`] (may it begin), [`upgrade`] (what next), [`report`] (how it went).
 
+pub mod agent;
 pub mod backup;
 pub mod bolt;
 pub mod config_keys;

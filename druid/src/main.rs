@@ -10,20 +10,28 @@ mod engine;
 mod etcd;
 mod lab;
 mod load;
+mod logging;
 mod observe;
 mod preflight;
 mod read_at;
 mod rehearse;
 mod report;
+mod serve;
+mod server;
+mod stamp;
+mod start_etcd;
 #[expect(dead_code, reason = "its commands are on their way")]
 mod store;
 #[expect(dead_code, reason = "its commands are on their way")]
 mod tools;
+mod web;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Builder;
 
 /// The exit code of a command line that makes no sense (`EX_USAGE`): 2 is a verdict here.
 pub(crate) const USAGE: u8 = 64;
@@ -42,6 +50,8 @@ enum Command {
     Rehearse(Box<rehearse::Args>),
     #[command(hide = true)]
     Bulk(bulk::Args),
+    Server(Box<server::Args>),
+    StartEtcd(Box<start_etcd::Args>),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -64,24 +74,20 @@ fn main() -> ExitCode {
     {
         return fail("the TLS provider was installed twice");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("cannot start: {error}")),
-    };
     if first
         .as_deref()
         .is_some_and(|first| first == rehearse::worker::NAME)
     {
         let state = args.next().unwrap_or_default();
-        return match runtime.block_on(rehearse::worker::run(Path::new(&state))) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error.to_string()),
-        };
+        return on(&mut Builder::new_multi_thread(), async {
+            match rehearse::worker::run(Path::new(&state)).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error.to_string()),
+            }
+        });
     }
-    let cli = match Cli::try_parse() {
+    let (argv, ignored) = argv(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
@@ -90,14 +96,35 @@ fn main() -> ExitCode {
             return code.into();
         }
     };
+    let mut many = Builder::new_multi_thread();
     match cli.command {
-        Command::Preflight(args) => runtime.block_on(preflight::run(*args)),
-        Command::Rehearse(args) => runtime.block_on(rehearse::run(*args)).into(),
-        Command::Bulk(args) => runtime.block_on(bulk::run(args)),
+        Command::Preflight(args) => on(&mut many, preflight::run(*args)),
+        Command::Rehearse(args) => on(&mut many, async { rehearse::run(*args).await.into() }),
+        Command::Bulk(args) => on(&mut many, bulk::run(args)),
+        Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
+        Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "druid", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+    }
+}
+
+/// The commands that take another program's place take its command line too. Also returns which flags
+/// have no effect.
+fn argv(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
+    let command = all.get(1).and_then(|name| name.to_str());
+    match command {
+        Some("start-etcd") => (start_etcd::argv(all), Vec::new()),
+        Some("server") => server::argv(all),
+        Some(_) | None => (all, Vec::new()),
+    }
+}
+
+fn on(runtime: &mut Builder, command: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime.enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => fail(&format!("cannot start: {error}")),
     }
 }
 

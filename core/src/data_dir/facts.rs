@@ -102,7 +102,7 @@ impl Rows {
 /// A compaction of a store to which nothing was written leaves a mark of revision 0 or 1.
 fn revision(row: &[u8]) -> Option<Revision> {
     match RowKey::parse(row) {
-        Some(key) => Revision::new(key.main()),
+        Some(key) => Some(key.main()),
         None => (row == [&[0; 8][..], b"_", &[0; 8]].concat()).then_some(Revision::FIRST),
     }
 }

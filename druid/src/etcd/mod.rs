@@ -330,6 +330,7 @@ impl Client {
             .ok_or_else(|| self.error("Status", Kind::BadAnswer("no header".to_owned())))?;
         Ok(MemberStatus {
             id: MemberId(header.member_id),
+            cluster: header.cluster_id,
             version: answer.version,
             leader: MemberId(answer.leader),
             term: answer.raft_term,
@@ -380,7 +381,6 @@ impl Client {
     }
 
     /// Lets a learner vote.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it so far"))]
     pub(crate) async fn member_promote(
         &self,
         id: MemberId,
@@ -397,7 +397,6 @@ impl Client {
     }
 
     /// Removes a member.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it so far"))]
     pub(crate) async fn member_remove(
         &self,
         id: MemberId,
@@ -408,6 +407,26 @@ impl Client {
             "MemberRemove",
             deadline,
             self.cluster().member_remove(request),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Tells the cluster where peers reach a member.
+    pub(crate) async fn member_update(
+        &self,
+        id: MemberId,
+        peer_urls: &[String],
+        deadline: Duration,
+    ) -> Result<(), Error> {
+        let request = pb::MemberUpdateRequest {
+            id: id.0,
+            peer_ur_ls: peer_urls.to_vec(),
+        };
+        self.call(
+            "MemberUpdate",
+            deadline,
+            self.cluster().member_update(request),
         )
         .await?;
         Ok(())
@@ -497,7 +516,6 @@ impl Client {
     }
 
     /// Gives free pages back to the file system; the member serves nothing meanwhile.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it so far"))]
     pub(crate) async fn defragment(&self, deadline: Duration) -> Result<(), Error> {
         let request = pb::DefragmentRequest {};
         self.call(

@@ -77,6 +77,8 @@ pub(crate) struct Cas {
 pub(crate) struct MemberStatus {
     /// The member that answered.
     pub(crate) id: MemberId,
+    /// Its cluster's number.
+    pub(crate) cluster: u64,
     /// Its release, as text.
     pub(crate) version: String,
     /// Whom it takes for the leader.

@@ -1,0 +1,98 @@
+//! A snapshot as `/snapshot/...` tells it: the field names are etcd-backup-restore's, down to the
+//! misspelt one.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::backup::names::{Key, Kind, Layout, Suffix};
+
+/// Go's zero time: "none".
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// One snapshot. `place` is where the layout's directory is, such as `main/v2` of a bucket.
+pub fn describe(key: &Key, place: &str, immutable_until: Option<Timestamp>) -> Value {
+    let name = &key.name;
+    let (kind, start) = match name.kind() {
+        Kind::Full => ("Full", 0),
+        Kind::Delta { start } => ("Incr", start.get()),
+    };
+    let suffix = match name.suffix() {
+        Suffix::Known(codec) => codec.suffix().to_owned(),
+        Suffix::Unknown(suffix) => suffix.to_string(),
+    };
+    let directory = match key.layout {
+        Layout::V1 { backup } => format!("Backup-{}", backup.time().as_second()),
+        Layout::V2 => String::new(),
+    };
+    json!({
+        "createdOn": name.created().time().to_string(),
+        "immutabilityExpriyTime": immutable_until.map_or(NEVER.to_owned(), |it| it.to_string()),
+        "versionID": null,
+        "kind": kind,
+        "snapDir": directory,
+        "snapName": name.to_string(),
+        "prefix": place,
+        "compressionSuffix": suffix,
+        "startRevision": start,
+        "lastRevision": name.last().get(),
+        "isChunk": key.part.is_some(),
+        "isFinal": name.is_final(),
+    })
+}
+
+/// The answer of `/snapshot/latest`: the newest full snapshot and the deltas after it.
+pub fn latest(full: Option<Value>, deltas: Vec<Value>) -> Value {
+    let deltas = if deltas.is_empty() {
+        Value::Null
+    } else {
+        deltas.into()
+    };
+    json!({"fullSnapshot": full, "deltaSnapshots": deltas})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::names::Prefix;
+
+    fn told(key: &str) -> Value {
+        let prefix = Prefix::parse("main").unwrap();
+        describe(&Key::parse(&prefix, key).unwrap(), "main/v2", None)
+    }
+
+    #[test]
+    fn a_snapshot_is_told_with_the_names_that_are_known() {
+        let expected = json!({
+            "createdOn": "2026-11-22T15:04:06Z",
+            "immutabilityExpriyTime": "0001-01-01T00:00:00Z",
+            "versionID": null,
+            "kind": "Incr",
+            "snapDir": "",
+            "snapName": "Incr-00000102-00000150-1795359846.gz",
+            "prefix": "main/v2",
+            "compressionSuffix": ".gz",
+            "startRevision": 102,
+            "lastRevision": 150,
+            "isChunk": false,
+            "isFinal": false,
+        });
+        assert_eq!(
+            told("main/v2/Incr-00000102-00000150-1795359846.gz"),
+            expected
+        );
+        let full = told("main/v1/Backup-1500000000/Full-00000000-00000101-1500000000.final");
+        assert_eq!(full["kind"], "Full");
+        assert_eq!(full["startRevision"], 0);
+        assert_eq!(full["isFinal"], true);
+        assert_eq!(full["compressionSuffix"], "");
+        assert_eq!(full["snapDir"], "Backup-1500000000");
+    }
+
+    #[test]
+    fn nothing_is_null() {
+        assert_eq!(
+            latest(None, Vec::new()),
+            json!({"fullSnapshot": null, "deltaSnapshots": null})
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! The paths of the server, with etcd-backup-restore's answers.
+
+use std::sync::Arc;
+
+use druid_core::agent::metrics::Gauge;
+use druid_core::backup::initialize::Mode;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::clients::Clients;
+use super::delegate::{self, Delegate};
+use super::initialization::Initialization;
+use super::leadership::Leadership;
+use super::members::Members;
+use super::metrics::Numbers;
+use super::mounted::{MountedError, Source};
+use super::parts::{Later, NoSnapshot, Snapshots};
+use crate::serve::{self, Answer, Service};
+
+const JSON: &str = "application/json";
+/// What Prometheus reads.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What answers.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) source: Source,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) initialization: Arc<Initialization>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) snapshots: Option<Arc<dyn Snapshots>>,
+    pub(crate) delegate: Delegate,
+    pub(crate) numbers: Numbers,
+}
+
+impl Service for Api {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let uri = request.uri();
+        let query = uri.query().unwrap_or_default();
+        match uri.path() {
+            "/healthz" => self.healthz(),
+            "/backup/healthz" => self.backup_healthz(),
+            "/initialization/start" => {
+                self.initialization.start(mode(query));
+                serve::empty(StatusCode::OK)
+            }
+            "/initialization/status" => {
+                serve::text(StatusCode::OK, self.initialization.status().to_string())
+            }
+            "/config" => self.config().await,
+            "/metrics" => self.metrics(),
+            "/snapshot/full" => match is_final(query) {
+                Ok(is_final) => self.snapshot(&request, move |it| it.full(is_final)).await,
+                Err(why) => serve::text(StatusCode::BAD_REQUEST, why),
+            },
+            "/snapshot/delta" => self.snapshot(&request, |it| it.delta()).await,
+            "/snapshot/latest" => self.snapshot(&request, |it| it.latest()).await,
+            _ => serve::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        }
+    }
+}
+
+impl Api {
+    fn leads(&self) -> bool {
+        *self.leadership.borrow() == Leadership::Leads
+    }
+
+    /// Whether this is the leader's, which is how it is found.
+    fn healthz(&self) -> Answer {
+        let health = self.leads();
+        json(
+            if health {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            },
+            &json!({"health": health}),
+        )
+    }
+
+    /// Whether the backup is as it should be.
+    fn backup_healthz(&self) -> Answer {
+        let Some(snapshots) = &self.snapshots else {
+            let says = json!({"healthy": true, "says": "no store is configured"});
+            return json(StatusCode::OK, &says);
+        };
+        let standing = snapshots.standing();
+        let status = if standing.good {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let body = json!({
+            "healthy": standing.good,
+            "says": standing.says,
+            "coveredAgeSeconds": standing.age,
+        });
+        json(status, &body)
+    }
+
+    fn metrics(&self) -> Answer {
+        if let Some(snapshots) = &self.snapshots {
+            let standing = snapshots.standing();
+            self.numbers.with(|it| {
+                it.set(Gauge::Healthy, if standing.good { 1.0 } else { 0.0 });
+                it.set(Gauge::CoveredAge, standing.age.unwrap_or_default());
+            });
+        }
+        serve::reply(StatusCode::OK, METRICS, self.numbers.text())
+    }
+
+    async fn config(&self) -> Answer {
+        match self.render().await {
+            Ok(yaml) => serve::reply(StatusCode::OK, "application/yaml", yaml),
+            Err(error) => {
+                tracing::error!(%error, "no configuration can be given");
+                serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+            }
+        }
+    }
+
+    async fn render(&self) -> Result<String, MountedError> {
+        let ours = self.source.ours()?;
+        let seen = if ours.file.several() {
+            self.members.recent(&self.clients.service()).await
+        } else {
+            druid_core::agent::membership::Seen::Silent
+        };
+        ours.file
+            .render(&ours.name, &seen)
+            .map_err(|error| self.source.error(error))
+    }
+
+    /// By us if our member leads, else by the leader's sidecar.
+    async fn snapshot(
+        &self,
+        request: &Request<Incoming>,
+        take: impl for<'a> FnOnce(&'a dyn Snapshots) -> Later<'a, Result<Value, NoSnapshot>> + Send,
+    ) -> Answer {
+        let Some(snapshots) = &self.snapshots else {
+            let why = "no store is configured: give --storage-provider\n";
+            return serve::text(StatusCode::METHOD_NOT_ALLOWED, why);
+        };
+        if !self.leads() {
+            if request.headers().contains_key(delegate::HEADER) {
+                let why = "this member does not lead any more: ask again\n";
+                return serve::text(StatusCode::METHOD_NOT_ALLOWED, why);
+            }
+            let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+            return self.delegate.hand_on(path).await;
+        }
+        match take(snapshots.as_ref()).await {
+            Ok(body) => json(StatusCode::OK, &body),
+            Err(NoSnapshot(why)) => {
+                serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n"))
+            }
+        }
+    }
+}
+
+fn json(status: StatusCode, body: &Value) -> Answer {
+    serve::reply(status, JSON, body.to_string())
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// Anything but `sanity` is thorough.
+fn mode(query: &str) -> Mode {
+    match parameter(query, "mode") {
+        Some("sanity") => Mode::Sanity,
+        Some(_) | None => Mode::Full,
+    }
+}
+
+/// As Go's `strconv.ParseBool` has it.
+fn is_final(query: &str) -> Result<bool, String> {
+    match parameter(query, "final") {
+        None | Some("") => Ok(false),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some(other) => Err(format!("final={other:?} is neither true nor false\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_go_reads_them() {
+        assert_eq!(mode("mode=sanity"), Mode::Sanity);
+        for full in ["", "mode=full", "mode=", "mode=Sanity", "x=1&mod=sanity"] {
+            assert_eq!(mode(full), Mode::Full, "{full}");
+        }
+        assert_eq!(is_final("a=b&final=true"), Ok(true));
+        assert_eq!(is_final("final=0"), Ok(false));
+        assert_eq!(is_final("finalx=true"), Ok(false));
+        assert!(is_final("final=yes").is_err());
+    }
+}

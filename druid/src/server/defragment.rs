@@ -1,0 +1,203 @@
+//! Defragments the cluster at the slots of its schedule, while this member leads.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use croner::Cron;
+use druid_core::agent::defragment::{Answered, Next, Round};
+use druid_core::agent::metrics::Gauge;
+use druid_core::member::MemberId;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::clients::Clients;
+use super::leadership::Leadership;
+use super::metrics::Numbers;
+use crate::clock;
+use crate::etcd::Client;
+
+/// For a member's answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Before a round that failed goes on.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The longest sleep: the clock may be set meanwhile.
+const NAP: Duration = Duration::from_secs(60);
+/// So often in a row before the slot is given up.
+const TRIES: u32 = 30;
+
+/// A schedule that makes no sense.
+#[derive(Debug, Error)]
+#[error(
+    "--defragmentation-schedule {text:?}: {why}; write five fields of cron, for example \"0 3 * * *\""
+)]
+pub(crate) struct ScheduleError {
+    text: String,
+    why: String,
+}
+
+/// Slots in local time.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule(Box<Cron>);
+
+impl Schedule {
+    pub(crate) fn parse(text: &str) -> Result<Self, ScheduleError> {
+        let failed = |why: String| ScheduleError {
+            text: text.to_owned(),
+            why,
+        };
+        if !text.starts_with('@') && text.split_whitespace().count() != 5 {
+            return Err(failed("it does not have five fields".to_owned()));
+        }
+        let cron = Cron::from_str(text).map_err(|error| failed(error.to_string()))?;
+        Ok(Self(Box::new(cron)))
+    }
+
+    /// The first slot after a time; `None` if there is none.
+    pub(crate) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let zoned: Zoned = after.to_zoned(zone.clone());
+        let next = self.0.find_next_occurrence(&zoned, false).ok()?;
+        Some(next.timestamp())
+    }
+}
+
+/// What it works with.
+#[derive(Debug)]
+pub(crate) struct Defragmenter {
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) numbers: Numbers,
+    pub(crate) schedule: Schedule,
+    /// For one member.
+    pub(crate) deadline: Duration,
+}
+
+impl Defragmenter {
+    /// For ever.
+    pub(crate) async fn run(self, leadership: watch::Receiver<Leadership>) {
+        let zone = TimeZone::system();
+        loop {
+            let Some(slot) = self.schedule.next(clock::now(), &zone) else {
+                tracing::warn!("--defragmentation-schedule has no slot any more");
+                return;
+            };
+            sleep_until(slot).await;
+            if *leadership.borrow() == Leadership::Leads {
+                self.round(&leadership).await;
+            }
+        }
+    }
+
+    async fn round(&self, leadership: &watch::Receiver<Leadership>) {
+        let mut round = Round::default();
+        for _ in 0..TRIES {
+            match self.go_on(&mut round).await {
+                Ok(()) => return,
+                Err(why) => tracing::warn!(why, "the defragmentation waits"),
+            }
+            tokio::time::sleep(PAUSE).await;
+            if *leadership.borrow() != Leadership::Leads {
+                tracing::info!("the defragmentation is left to the new leader's next slot");
+                return;
+            }
+        }
+        tracing::error!("the defragmentation is given up until its next slot");
+    }
+
+    /// Until all are done or something fails.
+    async fn go_on(&self, round: &mut Round) -> Result<(), String> {
+        loop {
+            let members = self.answers().await?;
+            let answered: Vec<_> = members.iter().map(|(it, _)| it.clone()).collect();
+            let id = match round.next(&answered) {
+                Next::Finished => return Ok(()),
+                Next::Defragment(id) => id,
+            };
+            let Some((before, client)) = members.into_iter().find(|(it, _)| it.id == id) else {
+                return Err(format!("member {id} is gone"));
+            };
+            let began = Instant::now();
+            let done = client.defragment(self.deadline).await;
+            let endpoint = client.endpoint().as_str();
+            self.numbers
+                .with(|it| it.defragmented(endpoint, done.is_ok(), began.elapsed()));
+            done.map_err(|error| error.to_string())?;
+            round.done(id);
+            tracing::info!(
+                member = %id, took = ?began.elapsed(), bytes = before.size, in_use = before.in_use,
+                "defragmented"
+            );
+        }
+    }
+
+    /// Every member, and the client that it answered through. One that does not answer is an error.
+    async fn answers(&self) -> Result<Vec<(Answered, Client)>, String> {
+        let text = |error: crate::etcd::Error| error.to_string();
+        let local = self.clients.local();
+        let listed = local.member_list(ANSWER).await.map_err(text)?;
+        let count = u32::try_from(listed.len()).unwrap_or(u32::MAX);
+        self.numbers
+            .with(|it| it.set(Gauge::ClusterSize, f64::from(count)));
+        let mut answers = Vec::new();
+        for member in listed {
+            let url = member
+                .client_urls
+                .first()
+                .ok_or_else(|| format!("member {} has not started yet", member.id))?;
+            let client = self.clients.at(url).map_err(|error| error.to_string())?;
+            let status = client.status(ANSWER).await.map_err(text)?;
+            if status.leader == MemberId::NOBODY {
+                return Err(format!("member {} knows no leader", member.id));
+            }
+            let answered = Answered {
+                id: status.id,
+                leads: status.leader == status.id,
+                size: status.db_size,
+                in_use: status.db_size_in_use,
+            };
+            answers.push((answered, client));
+        }
+        Ok(answers)
+    }
+}
+
+async fn sleep_until(slot: Timestamp) {
+    loop {
+        let left = slot.duration_since(clock::now());
+        let Ok(left) = Duration::try_from(left) else {
+            return;
+        };
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(NAP)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(schedule: &str, after: &str) -> String {
+        let after: Timestamp = after.parse().unwrap();
+        let schedule = Schedule::parse(schedule).unwrap();
+        schedule.next(after, &TimeZone::UTC).unwrap().to_string()
+    }
+
+    #[test]
+    fn slots_are_those_of_cron() {
+        let at = "2026-11-24T05:30:00Z";
+        assert_eq!(next("0 0 */3 * *", at), "2026-11-25T00:00:00Z");
+        assert_eq!(next("*/5 * * * *", at), "2026-11-24T05:35:00Z");
+        assert_eq!(next("0 3 * * 6", at), "2026-11-28T03:00:00Z");
+        assert_eq!(next("@daily", at), "2026-11-25T00:00:00Z");
+    }
+
+    #[test]
+    fn what_is_no_schedule_is_refused() {
+        for text in ["", "* * * *", "* * * * * *", "61 * * * *", "a b c d e"] {
+            assert!(Schedule::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

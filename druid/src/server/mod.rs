@@ -1,0 +1,304 @@
+//! `druid server`: looks after the data of one etcd member. Checks it before etcd starts and gives etcd
+//! its configuration, follows who leads, defragments, tells the operator through leases, serves
+//! numbers. Compatible with etcd-backup-restore.
+
+mod api;
+mod api_server;
+mod args;
+mod clients;
+mod data;
+mod defragment;
+mod delegate;
+mod initialization;
+mod leadership;
+mod leases;
+mod members;
+mod metrics;
+mod mounted;
+mod parts;
+mod peer_urls;
+mod snapshot_args;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub(crate) use args::Args;
+
+use crate::data_dir::{DataDir, DataDirError};
+use crate::etcd::{Endpoint, Tls};
+use crate::serve;
+use crate::serve::tls::{CertificateError, Certificates};
+use api::Api;
+use api_server::{ApiError, ApiServer};
+use clients::{Clients, ClientsError};
+use defragment::{Defragmenter, Schedule, ScheduleError};
+use delegate::Delegate;
+use initialization::{Initialization, Parts};
+use leadership::{Follow, Leadership};
+use leases::Leases;
+use members::Members;
+use metrics::Numbers;
+use mounted::Source;
+use parts::Stored;
+
+/// The longest that a delegated snapshot may take.
+const SNAPSHOT: Duration = Duration::from_secs(15 * 60);
+
+/// How long the last delta may take; a pod is given 30 s in all.
+const FLUSH: Duration = Duration::from_secs(25);
+
+/// Why the server does not start.
+#[derive(Debug, Error)]
+enum ServerError {
+    #[error(transparent)]
+    Clients(#[from] ClientsError),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    #[error("--server-cert, --server-key: {0}")]
+    Certificate(#[from] CertificateError),
+    #[error("--data-dir: {0}")]
+    DataDir(#[from] DataDirError),
+    #[error("the Kubernetes API: {0}")]
+    Api(#[from] ApiError),
+    #[error("--server-port {port}: {source}")]
+    Listen { port: u16, source: std::io::Error },
+    #[error("{flag} must be longer than 1 s")]
+    TooShort { flag: &'static str },
+    #[error("signals cannot be received: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Takes out the flags that have no effect here. Returns their names too.
+pub(crate) fn argv(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
+    let sifted = druid_core::agent::argv::sift(all, &args::IGNORED);
+    (sifted.kept, sifted.ignored)
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(args: Args, ignored: Vec<&'static str>) -> ExitCode {
+    crate::logging::start();
+    for flag in ignored {
+        tracing::info!("--{flag} has no effect here and is ignored");
+    }
+    match serve(&args).await {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!(%error, "the server does not run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    check(args)?;
+    let schedule = Schedule::parse(&args.defragmentation_schedule)?;
+    let environment = Environment::read();
+    let source = Source::new(environment.etcd_conf.clone(), environment.pod.clone());
+    let clients = Arc::new(clients(args, &source)?);
+    let leases = Arc::new(Leases::new(environment.api_server()?));
+    let numbers = Numbers::new([clients.local_endpoint().as_str()]);
+    let members = Arc::new(Members::default());
+    // A store brings both.
+    let stored = Stored::default();
+    let initialization = Arc::new(Initialization::new(Parts {
+        source: source.clone(),
+        clients: Arc::clone(&clients),
+        members: Arc::clone(&members),
+        leases: Arc::clone(&leases),
+        numbers: numbers.clone(),
+        data: Arc::new(data::OnDisk::new(
+            DataDir::new(&args.data_dir)?,
+            environment.namespace.clone(),
+        )),
+        backups: stored.backups,
+        accept_empty_store: args.accept_empty_store,
+    }));
+    let certificates = match (&args.server_cert, &args.server_key) {
+        (Some(cert), Some(key)) => Some(Certificates::read(cert, key)?),
+        (Some(_) | None, _) => None,
+    };
+    let listener = serve::listen(args.server_port)
+        .await
+        .map_err(|source| ServerError::Listen {
+            port: args.server_port,
+            source,
+        })?;
+    let (stop, stopped) = watch::channel(false);
+    let snapshots = stored.snapshots;
+    let (tell, leadership) = watch::channel(Leadership::default());
+    let api = Api {
+        source: source.clone(),
+        clients: Arc::clone(&clients),
+        members,
+        initialization: Arc::clone(&initialization),
+        leadership: leadership.clone(),
+        snapshots: snapshots.clone(),
+        delegate: Delegate {
+            clients: Arc::clone(&clients),
+            port: args.server_port,
+            tls: certificates.is_some(),
+            deadline: SNAPSHOT.max(args.etcd_connection_timeout.0),
+        },
+        numbers: numbers.clone(),
+    };
+    let follow = Follow {
+        clients: Arc::clone(&clients),
+        numbers: numbers.clone(),
+        initialization,
+        period: args.reelection_period.0,
+        deadline: args.etcd_connection_timeout_leader_election.0,
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(follow.run(tell, stopped.clone()));
+    let defragmenter = Defragmenter {
+        clients: Arc::clone(&clients),
+        numbers,
+        schedule,
+        deadline: args.etcd_defrag_timeout.0,
+    };
+    tasks.spawn(defragmenter.run(leadership.clone()));
+    tasks.spawn(peer_urls::correct(
+        Arc::clone(&clients),
+        source.clone(),
+        args.use_etcd_wrapper,
+        leadership.clone(),
+    ));
+    if args.enable_snapshot_lease_renewal
+        && let Some(snapshots) = &snapshots
+    {
+        let names = leases::Names {
+            full: args.full_snapshot_lease_name.clone(),
+            delta: args.delta_snapshot_lease_name.clone(),
+        };
+        let progress = snapshots.progress();
+        tasks.spawn(leases::follow_snapshots(
+            Arc::clone(&leases),
+            names,
+            progress,
+        ));
+    }
+    if args.enable_member_lease_renewal {
+        let period = args.k8s_heartbeat_duration.0;
+        tasks.spawn(leases::heartbeat(
+            leases, clients, source, period, leadership,
+        ));
+    }
+    tracing::info!(port = args.server_port, "serving");
+    let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
+    until_stopped(&stop).await?;
+    if let Some(snapshots) = snapshots
+        && tokio::time::timeout(FLUSH, snapshots.finish())
+            .await
+            .is_err()
+    {
+        tracing::error!("what was not in the store yet did not get there in time");
+    }
+    tasks.abort_all();
+    let _ = server.await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first signal ends it in order, the second at once.
+async fn until_stopped(stop: &watch::Sender<bool>) -> Result<(), ServerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    stop.send_replace(true);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+fn check(args: &Args) -> Result<(), ServerError> {
+    for (flag, length) in [
+        ("--reelection-period", args.reelection_period),
+        (
+            "--etcd-connection-timeout-leader-election",
+            args.etcd_connection_timeout_leader_election,
+        ),
+    ] {
+        if length.0 < Duration::from_secs(1) {
+            return Err(ServerError::TooShort { flag });
+        }
+    }
+    if args.insecure_skip_tls_verify {
+        tracing::info!("--insecure-skip-tls-verify has no effect: certificates are verified");
+    }
+    Ok(())
+}
+
+/// The local member, and the cluster: by flag, or by the mounted configuration.
+fn clients(args: &Args, source: &Source) -> Result<Clients, ClientsError> {
+    let parse = |flag, url: &String| -> Result<Endpoint, ClientsError> {
+        url.parse()
+            .map_err(|source| ClientsError::Endpoint { flag, source })
+    };
+    let local = args.endpoints.first().ok_or(ClientsError::None)?;
+    let local = parse("--endpoints", local)?;
+    let service = if args.service_endpoints.is_empty() {
+        let mounted = source.read().map(|file| file.all_client_urls());
+        let urls = mounted.unwrap_or_default();
+        urls.iter().filter_map(|url| url.parse().ok()).collect()
+    } else {
+        args.service_endpoints
+            .iter()
+            .map(|url| parse("--service-endpoints", url))
+            .collect::<Result<_, _>>()?
+    };
+    let tls = Tls {
+        ca: args.cacert.clone(),
+        cert: args.cert.clone(),
+        key: args.key.clone(),
+    };
+    Clients::new(local, service, tls)
+}
+
+/// What is not given by flags.
+#[derive(Debug)]
+struct Environment {
+    etcd_conf: Option<PathBuf>,
+    pod: Option<String>,
+    namespace: Option<String>,
+    kubeconfig: Option<PathBuf>,
+}
+
+impl Environment {
+    fn read() -> Self {
+        let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        Self {
+            etcd_conf: text("ETCD_CONF").map(PathBuf::from),
+            pod: text("POD_NAME"),
+            namespace: text("POD_NAMESPACE"),
+            kubeconfig: text("KUBECONFIG").map(PathBuf::from),
+        }
+    }
+
+    fn api_server(&self) -> Result<Option<ApiServer>, ApiError> {
+        let (Some(namespace), Some(_)) = (self.namespace.clone(), &self.pod) else {
+            tracing::info!("no leases are kept: POD_NAME or POD_NAMESPACE is not set");
+            return Ok(None);
+        };
+        let found = ApiServer::find(self.kubeconfig.clone(), namespace)?;
+        if found.is_none() {
+            tracing::info!("no leases are kept: there is no API server (set KUBECONFIG)");
+        }
+        Ok(found)
+    }
+}
