@@ -12,6 +12,7 @@ pub mod initialize;
 pub mod listing;
 pub mod names;
 pub mod retention;
+pub mod snapshotter;
 
 use std::fmt;
 
