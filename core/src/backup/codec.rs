@@ -12,7 +12,7 @@ use thiserror::Error;
 pub enum Codec {
     /// Not compressed; the name has no suffix.
     Plain,
-    /// `.gz`; the only one that is written.
+    /// `.gz`; what is written unless a flag says otherwise.
     Gzip,
     /// `.Z`.
     Lzw,

@@ -1,0 +1,3 @@
+//! Taking backups: packing, and what is built on it.
+
+pub(crate) mod codec;
