@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod delta;
 pub mod initialize;
+pub mod leftovers;
 pub mod listing;
 pub mod names;
 pub mod retention;

@@ -174,6 +174,13 @@ pub struct Sealed {
 pub enum WatchEnd {
     /// The next revision is no longer to be had.
     Compacted,
+    /// The next event is not of the next revision.
+    Gap {
+        /// The last one.
+        after: Revision,
+        /// What came instead.
+        found: Revision,
+    },
     /// Something else.
     Failed(String),
 }
@@ -340,8 +347,8 @@ pub enum Why {
     Broken(String),
     /// The last one failed.
     Failed,
-    /// etcd no longer has the revisions that the next delta needs.
-    Compacted,
+    /// Revisions that the next delta needs cannot be had.
+    Missed(String),
     /// etcd was behind the store: the store's deltas are not of its history.
     Diverged,
     /// Its slot has come.
@@ -359,7 +366,7 @@ impl fmt::Display for Why {
             Self::SlotMissed => "a slot of the schedule went by without one",
             Self::Broken(why) => return write!(f, "the newest chain is broken: {why}"),
             Self::Failed => "the last one failed",
-            Self::Compacted => "etcd has compacted revisions that no delta has",
+            Self::Missed(why) => return write!(f, "revisions are in no delta: {why}"),
             Self::Diverged => "etcd was behind the store",
             Self::Scheduled => "its slot has come",
             Self::Asked => "it was asked for",

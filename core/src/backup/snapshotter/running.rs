@@ -506,29 +506,29 @@ impl Running {
         front.uploading = false;
         shared.fail(Op::Upload, why.to_owned(), moment);
         let answer = Answer::Refused(Denial::Failed(why.to_owned()));
-        shared.answer(&answer, |it| it.delta.is_some());
+        shared.answer(&answer, |it| it.wanted == Wanted::Delta);
     }
 
     fn watch_ended(&mut self, end: WatchEnd, shared: &mut Shared, moment: Moment) {
-        match end {
-            WatchEnd::Failed(why) => self.broken(why, shared, moment),
-            WatchEnd::Compacted => {
-                // The first time a full snapshot is taken at once; if that did not help, later.
-                if shared.troubles.0.contains_key(&Op::Watch) {
-                    let why = "etcd compacts faster than full snapshots are taken".to_owned();
-                    shared.fail(Op::Full, why, moment);
-                }
-                let why = "etcd has compacted the revisions that the watch needs".to_owned();
-                shared.fail(Op::Watch, why, moment);
-                self.link = Link::Closed;
-                self.cut_off = true;
-                self.due = Some(Why::Compacted);
-                self.flush = Flush::None;
-                if self.spool.is_some() && !self.sealing {
-                    self.sealing = true;
-                    shared.act(Action::Seal);
-                }
+        let why = match end {
+            WatchEnd::Failed(why) => return self.broken(why, shared, moment),
+            WatchEnd::Compacted => "etcd compacted what was not watched yet".to_owned(),
+            WatchEnd::Gap { after, found } => {
+                format!("after revision {after} the watch went on with {found}")
             }
+        };
+        // The first time a full snapshot is taken at once; if that did not help, later.
+        if shared.troubles.0.contains_key(&Op::Watch) {
+            shared.fail(Op::Full, format!("{why}, again"), moment);
+        }
+        shared.fail(Op::Watch, why.clone(), moment);
+        self.link = Link::Closed;
+        self.cut_off = true;
+        self.due = Some(Why::Missed(why));
+        self.flush = Flush::None;
+        if self.spool.is_some() && !self.sealing {
+            self.sealing = true;
+            shared.act(Action::Seal);
         }
     }
 
@@ -606,7 +606,8 @@ impl Running {
             self.cut_off = false;
             self.due = None;
         } else {
-            self.due = Some(Why::Compacted);
+            let why = "the watch ended while the last one was taken".to_owned();
+            self.due = Some(Why::Missed(why));
         }
         self.floating = None;
     }
