@@ -3,6 +3,30 @@
 //! A key is the whole path of an object, `<prefix>/v2/<name>`; only `druid_core::backup::names` knows
 //! what a key means. Every implementation puts a deadline on each request, retries what can succeed
 //! when tried again, and never shows an object that was not written to its end.
+//!
+//! [`flags`] and [`credentials`] say which store, [`location`] opens it; [`read`] and [`upload`] are
+//! the ways in and out for code that blocks.
+
+mod backoff;
+pub(crate) mod credentials;
+pub(crate) mod flags;
+mod http;
+mod keystone;
+mod local;
+pub(crate) mod location;
+mod parts;
+mod providers;
+pub(crate) mod read;
+mod refused;
+mod remote;
+#[cfg(test)]
+mod test_faults;
+#[cfg(test)]
+#[path = "../../tests/common_stores/mod.rs"]
+mod test_servers;
+#[cfg(test)]
+mod tests;
+pub(crate) mod upload;
 
 use std::fmt;
 use std::ops::Range;
@@ -19,10 +43,11 @@ pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError
 /// A store.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Every object whose key begins with these bytes, in any order. One page or many: all of it or
-    /// an error, never a part.
+    /// an error, never a part. A directory that is not there is an empty store, as it is for
+    /// etcd-backup-restore; a bucket that is not there is [`ErrorKind::NoContainer`].
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<Listed>>;
 
-    /// What is known of an object; `None` if there is none.
+    /// What is known of an object; `None` if there is none, or no bucket.
     fn head<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Listed>>;
 
     /// Bytes of an object. Fewer than asked for only if it ends before.
@@ -94,9 +119,7 @@ pub(crate) enum ErrorKind {
     #[error("it is immutable ({0}); it can be deleted when its retention ends")]
     Immutable(String),
     /// The store did not answer in time, tried as often as is sensible.
-    #[error(
-        "no answer within {seconds} s, tried {tries} times; check the endpoint and the network"
-    )]
+    #[error("no answer within {seconds} s, tries: {tries}; check the endpoint and the network")]
     TimedOut {
         /// How long each try was given.
         seconds: u64,
@@ -104,7 +127,7 @@ pub(crate) enum ErrorKind {
         tries: u32,
     },
     /// The store answered that it cannot now, or could not be reached.
-    #[error("the store is not available ({why}), tried {tries} times")]
+    #[error("the store is not available ({why}), tries: {tries}; it may be later")]
     Unavailable {
         /// What it said.
         why: String,
