@@ -11,6 +11,7 @@ pub mod duration;
 pub mod hashkv;
 pub mod linearizability;
 pub mod member;
+pub mod mvcc;
 pub mod observed;
 pub mod oracle;
 pub mod preflight;

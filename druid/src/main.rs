@@ -9,6 +9,7 @@ mod lab;
 mod load;
 mod observe;
 mod preflight;
+mod read_at;
 mod rehearse;
 mod report;
 #[expect(dead_code, reason = "its commands are on their way")]

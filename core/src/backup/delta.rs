@@ -8,9 +8,14 @@
 //! one revision are in one delta. The digest comes last, so what a [`Decoder`] gives out is proven
 //! only when [`Decoder::finish`] says so.
 //!
-//! Not in it: how long a lease lives, users and roles, alarms, members, compactions.
+//! One field is ours: beside `time` stands `"leaseTTL":<seconds>` if the put has a lease and its
+//! time to live is known. Without it a lease that is younger than the full snapshot would be restored
+//! with a time that somebody made up. Go passes over fields that it does not know.
+//!
+//! Not in it: users and roles, alarms, members, compactions.
 
 mod decode;
+mod element;
 mod encode;
 #[cfg(test)]
 mod tests;
@@ -49,6 +54,8 @@ pub enum Change<'a> {
         value: &'a [u8],
         /// Its lease; 0 is none.
         lease: i64,
+        /// How long that lease lives from a renewal on, in seconds and at least 1, if it is known.
+        lease_ttl: Option<i64>,
     },
     /// It was deleted.
     Delete,

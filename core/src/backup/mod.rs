@@ -3,19 +3,25 @@
 //! are the whole catalogue; there is no index.
 //!
 //! Reading order: [`codec`] and [`names`] (one object), [`listing`] (which objects restore a
-//! cluster), [`delta`] (what is in one), [`retention`] (which may go), [`initialize`] (what a member
-//! does with its data and the store before etcd starts).
+//! cluster), [`delta`] (what is in one), [`replay`] and [`compaction`] (a new database from them),
+//! [`retention`] (which may go), [`initialize`] (what a member does with its data and the store
+//! before etcd starts).
 
 pub mod codec;
+pub mod compaction;
+mod database;
 pub mod delta;
 pub mod initialize;
 pub mod leftovers;
 pub mod listing;
 pub mod names;
+pub mod replay;
 pub mod retention;
 pub mod snapshotter;
 
 use std::fmt;
+
+pub use database::CopyError;
 
 /// A revision of etcd's store. The first write of a new cluster makes 2, so no object is about one
 /// below 1.

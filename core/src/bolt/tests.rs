@@ -1,3 +1,5 @@
+use std::convert::Infallible;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -91,11 +93,9 @@ fn sound() -> Vec<Vec<u8>> {
 
 fn rows(bytes: &[u8]) -> Result<Vec<String>, BoltDamage> {
     let mut rows = Vec::new();
-    walk(bytes, |row| {
-        assert_eq!(
-            &bytes[row.value_at..row.value_at + row.value.len()],
-            row.value
-        );
+    let walked = walk(bytes, |row| {
+        let at = usize::try_from(row.value_at).unwrap();
+        assert_eq!(&bytes[at..at + row.value.len()], row.value);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         rows.push(format!(
             "{} {}={}",
@@ -103,8 +103,13 @@ fn rows(bytes: &[u8]) -> Result<Vec<String>, BoltDamage> {
             text(row.key),
             text(row.value)
         ));
-    })?;
-    Ok(rows)
+        Ok::<(), Infallible>(())
+    });
+    match walked {
+        Ok(()) => Ok(rows),
+        Err(WalkError::Damage(damage)) => Err(damage),
+        Err(WalkError::Read(error)) => panic!("it reads past the end: {error}"),
+    }
 }
 
 #[test]
@@ -209,6 +214,7 @@ fn every_damage_is_named_with_its_page() {
             BoltDamage::PageLength { page: 4 },
         ),
         (with(5, 12, &[1]), BoltDamage::PageLength { page: 5 }),
+        (with(4, 12, &[1]), BoltDamage::PageTwice { page: 5 }),
         (with(4, 12, &huge), BoltDamage::PageLength { page: 4 }),
         (with_page(3, twice), BoltDamage::PageTwice { page: 4 }),
         (with_page(3, looped), BoltDamage::PageTwice { page: 3 }),
@@ -312,6 +318,84 @@ fn a_row_larger_than_a_page_is_read_over_its_overflow_pages() {
     }
     assert_eq!(bytes.len(), 8 * PAGE);
     assert_eq!(rows(&bytes).unwrap()[1..], ["big c=3", "small x=inline"]);
+}
+
+#[test]
+fn one_bucket_is_visited_alone_and_again() {
+    let bytes = file(&sound());
+    let mut reader = Reader::open::<Infallible>(bytes.as_slice()).unwrap();
+    assert_eq!(reader.names(), [b"big".to_vec(), b"small".to_vec()]);
+    assert!(reader.has(b"big") && !reader.has(b"bi"));
+    assert_eq!(reader.page_size(), PAGE);
+    assert_eq!(reader.bytes_in_use(), 3 * PAGE as u64);
+    for (bucket, expected) in [("small", "x"), ("big", "abc"), ("big", "abc"), ("none", "")] {
+        let mut keys = Vec::new();
+        let visit = |row: Row<'_>| {
+            assert_eq!(row.bucket, bucket.as_bytes());
+            keys.extend_from_slice(row.key);
+            Ok::<(), Infallible>(())
+        };
+        reader.rows(bucket.as_bytes(), visit).unwrap();
+        assert_eq!(keys, expected.as_bytes());
+    }
+    assert_eq!(reader.bytes_in_use(), bytes.len() as u64);
+}
+
+#[test]
+fn a_page_of_two_buckets_is_found() {
+    let mut pages = sound();
+    pages[0] = leaf(
+        2,
+        IS_BUCKET,
+        &[(b"big", &bucket(3)), (b"small", &bucket(5))],
+    );
+    let expected = BoltDamage::PageTwice { page: 5 };
+    assert_eq!(rows(&file(&pages)), Err(expected));
+}
+
+#[test]
+fn a_visitor_that_had_enough_ends_the_walk() {
+    let bytes = file(&sound());
+    let mut seen = 0;
+    let walked = walk(bytes.as_slice(), |row| {
+        seen += 1;
+        if row.key == b"b" {
+            Err("enough")
+        } else {
+            Ok(())
+        }
+    });
+    assert_eq!(walked, Err(WalkError::Visit("enough")));
+    assert_eq!(seen, 2);
+}
+
+/// A source that has fewer bytes than it said, as a file that somebody cuts meanwhile.
+struct Shrunk(Vec<u8>);
+
+impl ReadAt for Shrunk {
+    type Error = PastEnd;
+
+    fn size(&self) -> u64 {
+        6 * PAGE as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), PastEnd> {
+        self.0.read_at(offset, into)
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_read_ends_the_walk() {
+    let bytes = file(&sound())[..5 * PAGE].to_vec();
+    let walked = walk(Shrunk(bytes), |_| Ok::<(), Infallible>(()));
+    let (offset, length) = (5 * PAGE as u64, PAGE as u64);
+    let expected = WalkError::Read(PastEnd { offset, length });
+    assert_eq!(walked, Err(expected));
+    let past = [0_u8; 3].read_at(u64::MAX, &mut [0]).unwrap_err();
+    assert_eq!(
+        past.to_string(),
+        "there are no 1 bytes at 18446744073709551615"
+    );
 }
 
 /// As deep as the file is long: no recursion may be needed.

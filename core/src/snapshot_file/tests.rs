@@ -1,11 +1,34 @@
+use std::convert::Infallible;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::bolt::{PageSize, Sink as _, Writer, walk};
 
 /// Snapshots of genuine members: 150 puts and 10 deletions, and a compaction at revision 40 that
 /// removed nothing.
 const OF_34: &[u8] = include_bytes!("../../tests/data/etcd-3.4.34.db");
 const OF_35: &[u8] = include_bytes!("../../tests/data/etcd-3.5.27.db");
+
+fn verify(file: &[u8]) -> Result<SnapshotFacts, SnapshotDamage> {
+    super::verify(file).map_err(|error| match error {
+        VerifyError::Damage(damage) => damage,
+        VerifyError::Read(error) => panic!("it reads past the end: {error}"),
+    })
+}
+
+/// Where the value of the last row that is wanted begins, and how long its key is.
+fn find(wanted: impl Fn(&Row<'_>) -> bool) -> (usize, usize) {
+    let mut found = None;
+    walk(Database::of(OF_35), |row| {
+        if wanted(&row) {
+            found = Some((usize::try_from(row.value_at).unwrap(), row.key.len()));
+        }
+        Ok::<(), Infallible>(())
+    })
+    .unwrap();
+    found.unwrap()
+}
 
 /// The same database with a digest that fits, as if the damage had been there when it was taken.
 fn resealed(mut file: Vec<u8>) -> Vec<u8> {
@@ -54,13 +77,7 @@ fn damage_from_before_the_digest_is_found_in_the_structure() {
 
 #[test]
 fn the_mark_of_a_compaction_counts_as_a_revision() {
-    let mut mark = 0;
-    bolt::walk(&OF_35[..OF_35.len() - DIGEST], |found| {
-        if found.key == b"finishedCompactRev" {
-            mark = found.value_at;
-        }
-    })
-    .unwrap();
+    let (mark, _) = find(|row| row.key == b"finishedCompactRev");
     let mut file = OF_35.to_vec();
     file[mark + 6] = 1;
     assert_eq!(verify(&resealed(file)).unwrap().revision, 256 + 40);
@@ -68,17 +85,10 @@ fn the_mark_of_a_compaction_counts_as_a_revision() {
 
 #[test]
 fn a_row_that_is_no_revision_is_shown() {
-    let mut row = None;
-    bolt::walk(&OF_35[..OF_35.len() - DIGEST], |found| {
-        if found.bucket == b"key" {
-            row = Some(found);
-        }
-    })
-    .unwrap();
-    let row = row.unwrap();
+    let (value_at, key_length) = find(|row| row.bucket == b"key");
     // The key lies directly before the value: 8 bytes, `_`, 8 bytes, `t`.
     let mut file = OF_35.to_vec();
-    file[row.value_at - row.key.len() + 8] = b'-';
+    file[value_at - key_length + 8] = b'-';
     let damage = verify(&resealed(file)).unwrap_err();
     assert_eq!(
         damage.to_string(),
@@ -87,19 +97,56 @@ fn a_row_that_is_no_revision_is_shown() {
 }
 
 #[test]
-fn revisions_have_one_form() {
-    let put = [0, 0, 0, 0, 0, 0, 1, 2, b'_', 0, 0, 0, 0, 0, 0, 0, 3];
-    assert_eq!(main_revision(&put), Some(258));
-    assert_eq!(main_revision(&[&put[..], b"t"].concat()), Some(258));
-    assert_eq!(main_revision(&[&put[..], b"x"].concat()), None);
-    assert_eq!(main_revision(&[&put[..], b"tt"].concat()), None);
-    assert_eq!(main_revision(&put[..16]), None);
-    assert_eq!(main_revision(&[]), None);
-    let mut other = put;
-    other[8] = b'-';
-    assert_eq!(main_revision(&other), None);
-    assert_eq!(main_revision(&[&[0; 8], &put[8..]].concat()), None);
-    assert_eq!(main_revision(&[&[0xff; 8], &put[8..]].concat()), None);
+fn a_snapshot_is_checked_as_it_arrives_in_pieces_of_any_size() {
+    let facts = verify(OF_34).unwrap();
+    for piece in [1, 31, 32, 33, 4096, OF_34.len()] {
+        let of = |file: &[u8]| {
+            let mut trailer = Trailer::new();
+            for piece in file.chunks(piece) {
+                trailer.feed(piece);
+                assert!(trailer.tail.len() <= DIGEST);
+            }
+            trailer.finish()
+        };
+        let digested = of(OF_34).unwrap();
+        assert_eq!(digested.sha256, facts.sha256);
+        assert_eq!(digested.bytes, OF_34.len() as u64);
+        assert_eq!(digested.database_bytes, (OF_34.len() - DIGEST) as u64);
+        let cut = of(&OF_34[..OF_34.len() - 512]).unwrap_err();
+        assert!(matches!(cut, SnapshotDamage::Digest { .. }), "{cut}");
+        let cut = of(&OF_34[..OF_34.len() - 1]).unwrap_err();
+        assert!(matches!(cut, SnapshotDamage::Size { .. }), "{cut}");
+    }
+    assert_eq!(
+        Trailer::new().finish(),
+        Err(SnapshotDamage::Size { bytes: 0 })
+    );
+}
+
+fn written(buckets: &[&[u8]]) -> Vec<u8> {
+    let mut writer = Writer::new(PageSize::DEFAULT);
+    for name in buckets {
+        writer.bucket(name).unwrap();
+    }
+    let finish = writer.finish();
+    let file = [finish.metas.as_slice(), writer.out(), &[0; DIGEST]].concat();
+    resealed(file)
+}
+
+#[test]
+fn a_cluster_that_nothing_was_written_to_is_at_the_first_revision() {
+    let facts = verify(&written(&[b"key", b"meta"])).unwrap();
+    assert_eq!((facts.revision, facts.total_keys), (1, 0));
+    let other = verify(&written(&[b"keys"]));
+    assert_eq!(other, Err(SnapshotDamage::NotEtcd));
+}
+
+#[test]
+fn free_pages_are_told_from_those_in_use() {
+    let facts = verify(OF_35).unwrap();
+    assert_eq!(facts.bytes, OF_35.len() as u64);
+    assert!(facts.bytes_in_use.is_multiple_of(4096) && facts.bytes_in_use > 4 * 4096);
+    assert!(facts.bytes_in_use <= facts.bytes - DIGEST as u64);
 }
 
 proptest! {

@@ -1,14 +1,17 @@
 //! The fault `diverged-member`: one byte of one value in a stopped member's database is changed.
 //! etcd does not notice; only a comparison of hashes does.
 
-use std::fs::{self, OpenOptions};
+use std::convert::Infallible;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use druid_core::bolt::{self, BoltDamage, Row};
-use druid_core::snapshot_file::main_revision;
+use druid_core::bolt::{BoltDamage, Row, WalkError, walk};
+use druid_core::mvcc::{RowKey, bucket};
 use thiserror::Error;
+
+use crate::read_at::FileAt;
 
 /// Why nothing was changed.
 #[derive(Debug, Error)]
@@ -45,29 +48,36 @@ pub(crate) fn flip_one_value(data: &Path) -> Result<(), FlipError> {
         path: path.clone(),
         source,
     };
-    let bytes = fs::read(&path).map_err(io)?;
-    let at = newest_value(&bytes)
-        .map_err(|source| FlipError::Damaged {
-            path: path.clone(),
-            source,
-        })?
-        .ok_or_else(|| FlipError::Nothing { path: path.clone() })?;
-    let flipped = bytes.get(at).map_or(0, |byte| byte ^ 1);
-    let file = OpenOptions::new().write(true).open(&path).map_err(io)?;
-    file.write_all_at(&[flipped], at as u64).map_err(io)?;
+    let database = FileAt::open(&path).map_err(io)?;
+    let at = match newest_value(&database) {
+        Ok(Some(at)) => at,
+        Ok(None) => return Err(FlipError::Nothing { path }),
+        Err(WalkError::Damage(source)) => return Err(FlipError::Damaged { path, source }),
+        Err(WalkError::Read(source)) => return Err(io(source)),
+        Err(WalkError::Visit(never)) => match never {},
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(io)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).map_err(io)?;
+    file.write_all_at(&[byte[0] ^ 1], at).map_err(io)?;
     file.sync_all().map_err(io)
 }
 
 /// Where the last byte of the newest non-empty value is.
-fn newest_value(bytes: &[u8]) -> Result<Option<usize>, BoltDamage> {
+fn newest_value(database: &FileAt) -> Result<Option<u64>, WalkError<io::Error, Infallible>> {
     let mut found = None;
-    bolt::walk(bytes, |row: Row<'_>| {
-        if row.bucket == b"key"
-            && main_revision(row.key).is_some()
+    walk(database, |row: Row<'_>| {
+        if row.bucket == bucket::KEY
+            && RowKey::parse(row.key).is_some()
             && let Some(end) = value_end(row.value)
         {
-            found = Some(row.value_at + end - 1);
+            found = Some(row.value_at + end as u64 - 1);
         }
+        Ok(())
     })?;
     Ok(found)
 }

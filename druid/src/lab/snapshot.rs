@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use druid_core::observed::SnapshotWork;
-use druid_core::snapshot_file;
+use druid_core::snapshot_file::{self, VerifyError};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
 use super::lock;
+use crate::read_at::FileAt;
 
 /// Where a snapshot's bytes come from.
 pub(crate) trait Chunks: Send + 'static {
@@ -162,17 +163,19 @@ impl Snapshots {
 }
 
 fn verified(path: &Path) -> SnapshotWork {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => return SnapshotWork::Damaged(format!("{}: {error}", path.display())),
-    };
-    match snapshot_file::verify(&bytes) {
+    match FileAt::open(path)
+        .map_err(VerifyError::Read)
+        .and_then(snapshot_file::verify)
+    {
         Ok(facts) => SnapshotWork::Verified {
             revision: facts.revision,
-            bytes: bytes.len() as u64,
+            bytes: facts.bytes,
             sha256: facts.sha256,
         },
-        Err(damage) => SnapshotWork::Damaged(damage.to_string()),
+        Err(VerifyError::Damage(damage)) => SnapshotWork::Damaged(damage.to_string()),
+        Err(VerifyError::Read(error)) => {
+            SnapshotWork::Damaged(format!("{}: {error}", path.display()))
+        }
     }
 }
 

@@ -1,14 +1,9 @@
 //! Reading a delta as it arrives.
 
-use std::borrow::Cow;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, DIGEST, DeltaDamage, Event, Revision, Sequence, Summary};
+use super::element::{self, Meant, Said};
+use super::{DIGEST, DeltaDamage, Event, Sequence, Summary};
 
 /// Takes an unpacked delta in pieces of any size and gives its events. Between calls it holds one
 /// event and what of the last piece was not asked for yet.
@@ -42,7 +37,7 @@ enum Place {
 
 /// What [`Decoder::advance`] found.
 enum Found {
-    Element { at: usize, end: usize },
+    Element { said: Said, end: usize },
     NotYet,
 }
 
@@ -68,27 +63,25 @@ impl Decoder {
 
     /// Takes the next piece. Ask for events until there are none before the next, or it grows.
     pub fn feed(&mut self, piece: &[u8]) {
-        let rest = self.buffer.len() - self.read;
-        self.buffer.copy_within(self.read.., 0);
-        self.buffer.truncate(rest);
-        self.dropped += self.read as u64;
-        self.read = 0;
+        if self.read > 0 {
+            let rest = self.buffer.len() - self.read;
+            self.buffer.copy_within(self.read.., 0);
+            self.buffer.truncate(rest);
+            self.dropped += self.read as u64;
+            self.read = 0;
+        }
         self.buffer.extend_from_slice(piece);
     }
 
     /// The next event, or `None` if more bytes are needed. After an error there is nothing more.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>, DeltaDamage> {
         match self.element() {
-            Ok(Some((revision, body, time))) => {
-                let (key, value) = (&self.key, &self.value);
-                let change = body.change(value);
-                Ok(Some(Event {
-                    key,
-                    revision,
-                    change,
-                    time,
-                }))
-            }
+            Ok(Some(meant)) => Ok(Some(Event {
+                key: &self.key,
+                revision: meant.revision,
+                change: meant.body.change(&self.value),
+                time: meant.time,
+            })),
             Ok(None) => Ok(None),
             Err(damage) => {
                 self.place = Place::GivenUp;
@@ -120,37 +113,21 @@ impl Decoder {
         self.sequence.0.ok_or(DeltaDamage::Empty)
     }
 
-    fn element(&mut self) -> Result<Option<(Revision, Body, Timestamp)>, DeltaDamage> {
-        let Found::Element { at, end } = self.advance()? else {
+    fn element(&mut self) -> Result<Option<Meant>, DeltaDamage> {
+        let Found::Element { said, end } = self.advance()? else {
             return Ok(None);
         };
-        let fail = |why: String| DeltaDamage::Event {
-            at: self.dropped + at as u64,
-            why,
-        };
-        let bytes = self.buffer.get(at..end).unwrap_or_default();
-        let json: Element<'_> = serde_json::from_slice(bytes).map_err(|it| fail(it.to_string()))?;
-        self.key.clear();
-        self.value.clear();
-        let kv = json.event.kv;
-        for (name, text, bytes) in [
-            ("key", &kv.key, &mut self.key),
-            ("value", &kv.value, &mut self.value),
-        ] {
-            let decoded = BASE64_STANDARD.decode_vec(text.as_bytes(), bytes);
-            decoded.map_err(|error| fail(format!("its {name} is not base64: {error}")))?;
-        }
-        if self.key.is_empty() {
-            return Err(fail("it has no key".to_owned()));
-        }
-        let revision = Revision::new(kv.mod_revision);
-        let revision = revision.ok_or_else(|| fail("it has no mod_revision".to_owned()))?;
-        let body = Body::of(json.event.kind, &kv, revision).map_err(fail)?;
-        let time = json.time;
-        self.sequence.admit(revision)?;
+        let meant = said.meaning(&self.key);
+        let meant = meant.map_err(|why| self.bad_event(why))?;
+        self.sequence.admit(meant.revision)?;
         self.consume(end);
         self.place = Place::AfterElement;
-        Ok(Some((revision, body, time)))
+        Ok(Some(meant))
+    }
+
+    fn bad_event(&self, why: String) -> DeltaDamage {
+        let at = self.dropped + self.read as u64;
+        DeltaDamage::Event { at, why }
     }
 
     /// Goes to the next element, if all of it is there.
@@ -174,24 +151,37 @@ impl Decoder {
         }
     }
 
-    /// Where the element that begins here ends.
+    /// Reads the element that begins here, if it ends.
     fn whole_element(&mut self) -> Result<Found, DeltaDamage> {
         let at = self.read;
         let json = self.buffer.get(at..self.json_end()).unwrap_or_default();
-        match self.scan.object_length(json) {
-            Some(length) if length <= self.limit => {
-                self.scan = Scan::default();
-                Ok(Found::Element {
-                    at,
-                    end: at + length,
-                })
-            }
-            None if json.len() < self.limit => Ok(Found::NotYet),
-            Some(_) | None => Err(DeltaDamage::TooLong {
-                at: self.dropped + at as u64,
-                limit: self.limit,
-            }),
+        if self.scan.at == 0
+            && let Some((said, length)) = element::plain(json, &mut self.key, &mut self.value)
+            && length <= self.limit
+        {
+            let end = at + length;
+            return Ok(Found::Element { said, end });
         }
+        let length = match self.scan.object_length(json) {
+            Some(length) if length <= self.limit => length,
+            None if json.len() < self.limit => return Ok(Found::NotYet),
+            Some(_) | None => {
+                return Err(DeltaDamage::TooLong {
+                    at: self.dropped + at as u64,
+                    limit: self.limit,
+                });
+            }
+        };
+        self.scan = Scan::default();
+        let json = json.get(..length).unwrap_or_default();
+        let said = match element::plain(json, &mut self.key, &mut self.value) {
+            Some((said, _)) => Ok(said),
+            None => element::any(json, &mut self.key, &mut self.value),
+        };
+        Ok(Found::Element {
+            said: said.map_err(|why| self.bad_event(why))?,
+            end: at + length,
+        })
     }
 
     fn skip_white_space(&mut self) -> Option<u8> {
@@ -235,16 +225,13 @@ impl Scan {
     /// again it has to be given the same bytes and more.
     fn object_length(&mut self, json: &[u8]) -> Option<usize> {
         while let Some(rest) = json.get(self.at..).filter(|it| !it.is_empty()) {
-            let special = |it: &u8| {
-                let structure = matches!(it, b'{' | b'}' | b'[' | b']');
-                *it == b'"'
-                    || if self.in_string {
-                        *it == b'\\'
-                    } else {
-                        structure
-                    }
+            let skipped = if self.in_string {
+                memchr::memchr2(b'"', b'\\', rest)
+            } else {
+                let special = |it: &u8| matches!(it, b'"' | b'{' | b'}' | b'[' | b']');
+                rest.iter().position(special)
             };
-            let Some(skipped) = rest.iter().position(special) else {
+            let Some(skipped) = skipped else {
                 self.at = json.len();
                 return None;
             };
@@ -261,85 +248,5 @@ impl Scan {
             }
         }
         None
-    }
-}
-
-#[derive(Deserialize)]
-struct Element<'a> {
-    #[serde(borrow, rename = "etcdEvent")]
-    event: JsonEvent<'a>,
-    time: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct JsonEvent<'a> {
-    #[serde(default, rename = "type")]
-    kind: i32,
-    #[serde(borrow)]
-    kv: KeyValue<'a>,
-}
-
-/// The borrowed texts own their bytes only if there is an escape in them, which base64 never needs.
-#[derive(Deserialize)]
-struct KeyValue<'a> {
-    #[serde(borrow, default)]
-    key: Cow<'a, str>,
-    #[serde(default)]
-    create_revision: i64,
-    #[serde(default)]
-    mod_revision: i64,
-    #[serde(default)]
-    version: i64,
-    #[serde(borrow, default)]
-    value: Cow<'a, str>,
-    #[serde(default)]
-    lease: i64,
-}
-
-/// A change without its value.
-enum Body {
-    Put {
-        created: Revision,
-        version: i64,
-        lease: i64,
-    },
-    Delete,
-}
-
-impl Body {
-    fn of(kind: i32, kv: &KeyValue<'_>, revision: Revision) -> Result<Self, String> {
-        match kind {
-            0 => {}
-            1 => return Ok(Self::Delete),
-            other => return Err(format!("its type {other} is unknown")),
-        }
-        let created = Revision::new(kv.create_revision).filter(|it| *it <= revision);
-        match created {
-            Some(created) if kv.version >= 1 => Ok(Self::Put {
-                created,
-                version: kv.version,
-                lease: kv.lease,
-            }),
-            Some(_) | None => Err(format!(
-                "no key is of create_revision {}, mod_revision {revision} and version {}",
-                kv.create_revision, kv.version
-            )),
-        }
-    }
-
-    fn change(self, value: &[u8]) -> Change<'_> {
-        match self {
-            Self::Put {
-                created,
-                version,
-                lease,
-            } => Change::Put {
-                created,
-                version,
-                value,
-                lease,
-            },
-            Self::Delete => Change::Delete,
-        }
     }
 }

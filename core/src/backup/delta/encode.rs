@@ -58,6 +58,7 @@ fn element(event: &Event<'_>, text: &mut String) {
             version,
             value,
             lease,
+            lease_ttl: _,
         } => {
             number(text, "create_revision", created.get());
             number(text, "mod_revision", event.revision.get());
@@ -72,7 +73,17 @@ fn element(event: &Event<'_>, text: &mut String) {
         Change::Delete => number(text, "mod_revision", event.revision.get()),
     }
     // Writing to a string cannot fail.
-    let _ = write!(text, r#"}}}},"time":"{}"}}"#, event.time);
+    let _ = write!(text, r#"}}}},"time":"{}""#, event.time);
+    if let Change::Put {
+        lease_ttl: Some(ttl),
+        lease,
+        ..
+    } = event.change
+        && lease != 0
+    {
+        number(text, "leaseTTL", ttl);
+    }
+    text.push('}');
 }
 
 /// Go leaves zeros out.

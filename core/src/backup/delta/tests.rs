@@ -9,12 +9,15 @@ const GENUINE: &[u8] =
 /// Go's `encoding/json` of etcd 3.5.27's own event type: every shape of an event.
 const GO: &[u8] = include_bytes!("../../../tests/data/backup/go-delta");
 
+/// Creation, version, value, lease and how long it lives.
+type Put = (i64, i64, Vec<u8>, i64, Option<i64>);
+
 /// An event that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owned {
     key: Vec<u8>,
     revision: i64,
-    put: Option<(i64, i64, Vec<u8>, i64)>,
+    put: Option<Put>,
     time: Timestamp,
 }
 
@@ -26,7 +29,8 @@ impl Owned {
                 version,
                 value,
                 lease,
-            } => Some((created.get(), version, value.to_vec(), lease)),
+                lease_ttl,
+            } => Some((created.get(), version, value.to_vec(), lease, lease_ttl)),
             Change::Delete => None,
         };
         let (key, revision) = (event.key.to_vec(), event.revision.get());
@@ -40,11 +44,12 @@ impl Owned {
 
     fn event(&self) -> Event<'_> {
         let change = match &self.put {
-            Some((created, version, value, lease)) => Change::Put {
+            Some((created, version, value, lease, lease_ttl)) => Change::Put {
                 created: Revision(*created),
                 version: *version,
                 value,
                 lease: *lease,
+                lease_ttl: *lease_ttl,
             },
             None => Change::Delete,
         };
@@ -96,7 +101,7 @@ fn a_genuine_delta_is_read_and_written_byte_for_byte() {
     let expected = Owned {
         key: b"/registry/events/e1".to_vec(),
         revision: 102,
-        put: Some((102, 1, b"x".to_vec(), 1_962_621_673_539_726_187)),
+        put: Some((102, 1, b"x".to_vec(), 1_962_621_673_539_726_187, None)),
         time: "2026-11-22T13:44:04.083299932Z".parse().unwrap(),
     };
     assert_eq!(events, [expected]);
@@ -111,7 +116,7 @@ fn what_go_writes_is_read_and_written_byte_for_byte() {
         let revisions: Vec<_> = events.iter().map(|it| it.revision).collect();
         assert_eq!(revisions, [3, 4, 5, 5, 6]);
         assert_eq!(events[1].put, None);
-        assert_eq!(events[2].put, Some((5, 1, Vec::new(), 0)));
+        assert_eq!(events[2].put, Some((5, 1, Vec::new(), 0, None)));
         assert_eq!(events[3].key, b"<&>\xff\x00");
         assert_eq!(
             (summary.first, summary.last, summary.events),
@@ -217,6 +222,12 @@ fn an_event_has_to_be_one_that_etcd_can_make() {
             "",
             "missing field `time`",
         ),
+        (
+            "05Z\"",
+            "05Z\",\"leaseTTL\":0",
+            "no lease lives for 0 seconds",
+        ),
+        ("05Z\"", "05Z\",\"leaseTTL\":\"5\"", "invalid type"),
         ("2026-01-02", "yesterday", "failed to parse"),
         ("\"etcdEvent\"", "\"event\"", "missing field `etcdEvent`"),
     ] {
@@ -263,6 +274,46 @@ fn revisions_do_not_go_back_and_none_is_missing() {
 }
 
 #[test]
+fn the_time_of_a_lease_stands_beside_the_event_and_only_there() {
+    let (events, _) = decode(GENUINE, 64, Decoder::LIMIT).unwrap();
+    let (text, digest) = GENUINE.split_last_chunk::<DIGEST>().unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert_eq!(digest[..], Sha256::digest(&text)[..]);
+    let mut leased = events;
+    leased[0].put.as_mut().unwrap().4 = Some(60);
+    let expected = text.replace("\"}]", "\",\"leaseTTL\":60}]");
+    assert_eq!(encode(&leased), sealed(&expected));
+    assert_eq!(decode(&encode(&leased), 64, 1 << 20).unwrap().0, leased);
+    // Without a lease it means nothing.
+    leased[0].put.as_mut().unwrap().3 = 0;
+    let none = encode(&leased);
+    assert!(!String::from_utf8_lossy(&none).contains("leaseTTL"));
+    let json = format!("[{}]", PUT.replace("05Z\"", "05Z\",\"leaseTTL\":5"));
+    let (events, _) = decode(&sealed(&json), 64, 1 << 20).unwrap();
+    assert_eq!(events[0].put, Some((2, 1, Vec::new(), 0, None)));
+}
+
+/// Both ways of reading one element.
+fn both_ways(json: &[u8]) -> (Option<Read>, Result<Read, String>) {
+    let read = |said, key, value| Read { said, key, value };
+    let (mut key, mut value) = (b"old".to_vec(), b"old".to_vec());
+    let plain = element::plain(json, &mut key, &mut value);
+    let plain = plain
+        .filter(|(_, length)| *length == json.len())
+        .map(|(said, _)| read(said, key, value));
+    let (mut key, mut value) = (b"old".to_vec(), b"old".to_vec());
+    let any = element::any(json, &mut key, &mut value);
+    (plain, any.map(|said| read(said, key, value)))
+}
+
+#[derive(Debug, PartialEq)]
+struct Read {
+    said: element::Said,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+#[test]
 fn memory_is_bounded_by_the_limit_and_the_piece() {
     let endless = [b"[{\"etcdEvent\":\"".to_vec(), vec![b'x'; 1 << 20]].concat();
     let mut decoder = Decoder::new(4096);
@@ -297,7 +348,12 @@ fn a_delta_of_other_revisions_than_its_name_is_refused() {
 
 fn any_events() -> impl Strategy<Value = Vec<Owned>> {
     let bytes = |least| prop::collection::vec(any::<u8>(), least..40);
-    let put = prop::option::of((1_i64..=5, 1..=i64::MAX, bytes(0), any::<i64>()));
+    let ttl = prop::option::of(1..=i64::MAX);
+    let lease = (any::<i64>(), ttl).prop_filter("0 is none", |(lease, _)| *lease != 0);
+    let lease = prop_oneof![lease, Just((0, None))];
+    let put = (1_i64..=5, 1..=i64::MAX, bytes(0), lease)
+        .prop_map(|(created, version, value, (lease, ttl))| (created, version, value, lease, ttl));
+    let put = prop::option::of(put);
     let time = (0..4_000_000_000_i64, 0..1_000_000_000_i32);
     let event = (bytes(1), any::<bool>(), put, time);
     (5_i64..1 << 40, prop::collection::vec(event, 1..12)).prop_map(|(mut revision, events)| {
@@ -323,6 +379,41 @@ proptest! {
         prop_assert_eq!(summary.events, events.len() as u64);
         prop_assert_eq!(read, events);
         prop_assert_eq!(&bytes[bytes.len() - DIGEST..], &Sha256::digest(&bytes[..bytes.len() - DIGEST])[..]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_the_fast_way_and_both_ways_agree(events in any_events()) {
+        for event in events {
+            let event = Owned { revision: 7, ..event };
+            let bytes = encode(&[event]);
+            let element = &bytes[1..bytes.len() - 1 - DIGEST];
+            let (plain, any) = both_ways(element);
+            prop_assert_eq!(plain.ok_or_else(String::new), any);
+        }
+    }
+
+    #[test]
+    fn what_the_fast_way_reads_the_other_reads_too(
+        events in any_events(),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), "[-0-9\"\\\\{}:,=a ]"), 0..4),
+    ) {
+        let bytes = encode(&events[..1]);
+        let mut element = bytes[1..bytes.len() - 1 - DIGEST].to_vec();
+        for (at, way, byte) in changes {
+            let (at, byte) = (at.index(element.len()), byte.as_bytes()[0]);
+            match way % 3 {
+                0 => element[at] = byte,
+                1 => element.insert(at, byte),
+                _ => drop(element.remove(at)),
+            }
+        }
+        if let Some(cut) = cut {
+            element.truncate(cut.index(element.len()));
+        }
+        if let (Some(plain), any) = both_ways(&element) {
+            prop_assert_eq!(Ok(plain), any, "{}", String::from_utf8_lossy(&element));
+        }
     }
 
     #[test]
