@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(["etcd.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_server(false)
+        .bytes(".etcdserverpb.SnapshotResponse")
         .compile_fds(files)?;
     Ok(())
 }

@@ -14,11 +14,13 @@ pub mod database;
 pub mod delta;
 pub mod initialize;
 pub mod inventory;
+pub mod leftovers;
 pub mod listing;
 pub mod names;
 pub mod replay;
 pub mod restorable;
 pub mod retention;
+pub mod snapshotter;
 
 use std::fmt;
 

@@ -13,14 +13,18 @@ mod watch;
 pub(crate) mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use druid_core::member::MemberId;
 use druid_core::observed::{Alarm, Switch};
 use tokio::sync::OnceCell;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use error::{Error, Kind};
@@ -54,9 +58,31 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     channel: Channel,
     http: Http,
+    token: Token,
     quota: Arc<OnceCell<Option<u64>>>,
     /// Set if we talk TLS without a certificate of our own.
     nameless: bool,
+}
+
+/// Calls with a name, once there is one.
+type Named = InterceptedService<Channel, Token>;
+
+/// What etcd gave us for user and password. Clones share it.
+#[derive(Clone, Debug, Default)]
+struct Token(Arc<RwLock<Option<AsciiMetadataValue>>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let token = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(token) = token {
+            request.metadata_mut().insert("token", token);
+        }
+        Ok(request)
+    }
 }
 
 /// A snapshot on its way.
@@ -64,6 +90,7 @@ pub(crate) struct Client {
 pub(crate) struct Snapshot {
     client: Client,
     stream: Streaming<pb::SnapshotResponse>,
+    remaining: u64,
 }
 
 impl Client {
@@ -92,6 +119,7 @@ impl Client {
             channel: transport.connect_lazy(),
             endpoint,
             http,
+            token: Token::default(),
             quota: Arc::default(),
             nameless: tls.is_some_and(|tls| !tls.has_certificate),
         })
@@ -288,6 +316,29 @@ impl Client {
         self.call("LeaseRevoke", deadline, self.lease().lease_revoke(request))
             .await?;
         Ok(())
+    }
+
+    /// For how many seconds a lease was granted; `None` if it is gone.
+    pub(crate) async fn lease_granted_ttl(
+        &self,
+        id: i64,
+        deadline: Duration,
+    ) -> Result<Option<i64>, Error> {
+        let request = pb::LeaseTimeToLiveRequest { id, keys: false };
+        let answer = self
+            .call(
+                "LeaseTimeToLive",
+                deadline,
+                self.lease().lease_time_to_live(request),
+            )
+            .await?;
+        Ok((answer.granted_ttl > 0).then_some(answer.granted_ttl))
+    }
+
+    /// The revision of the store, from the majority.
+    pub(crate) async fn revision(&self, deadline: Duration) -> Result<i64, Error> {
+        let (_, revision) = self.get(b"\0", true, deadline).await?;
+        Ok(revision)
     }
 
     /// Renews a lease. Returns the seconds that it has left; 0 or less means that it is gone.
@@ -536,7 +587,30 @@ impl Client {
         Ok(Snapshot {
             client: self.clone(),
             stream,
+            remaining: 0,
         })
+    }
+
+    /// Makes further calls of this client and its clones in the name of a user. etcd forgets it
+    /// after some minutes without a call, and says so.
+    pub(crate) async fn login(
+        &self,
+        name: &str,
+        password: &str,
+        deadline: Duration,
+    ) -> Result<(), Error> {
+        const CALL: &str = "Authenticate";
+        let request = pb::AuthenticateRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        };
+        let answer = self
+            .call(CALL, deadline, self.auth().authenticate(request))
+            .await?;
+        let token = AsciiMetadataValue::try_from(answer.token)
+            .map_err(|_| self.error(CALL, Kind::BadAnswer("no token".to_owned())))?;
+        *self.token.0.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        Ok(())
     }
 
     /// Whether authentication is on, found out in the one way that harms no release.
@@ -644,16 +718,17 @@ impl Client {
 }
 
 impl Client {
-    fn kv(&self) -> pb::kv_client::KvClient<Channel> {
-        pb::kv_client::KvClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    fn kv(&self) -> pb::kv_client::KvClient<Named> {
+        pb::kv_client::KvClient::with_interceptor(self.channel.clone(), self.token.clone())
+            .max_decoding_message_size(usize::MAX)
     }
 
-    fn lease(&self) -> pb::lease_client::LeaseClient<Channel> {
-        pb::lease_client::LeaseClient::new(self.channel.clone())
+    fn lease(&self) -> pb::lease_client::LeaseClient<Named> {
+        pb::lease_client::LeaseClient::with_interceptor(self.channel.clone(), self.token.clone())
     }
 
-    fn watcher(&self) -> pb::watch_client::WatchClient<Channel> {
-        pb::watch_client::WatchClient::new(self.channel.clone())
+    fn watcher(&self) -> pb::watch_client::WatchClient<Named> {
+        pb::watch_client::WatchClient::with_interceptor(self.channel.clone(), self.token.clone())
             .max_decoding_message_size(usize::MAX)
     }
 
@@ -661,8 +736,11 @@ impl Client {
         pb::cluster_client::ClusterClient::new(self.channel.clone())
     }
 
-    fn maintenance(&self) -> pb::maintenance_client::MaintenanceClient<Channel> {
-        pb::maintenance_client::MaintenanceClient::new(self.channel.clone())
+    fn maintenance(&self) -> pb::maintenance_client::MaintenanceClient<Named> {
+        pb::maintenance_client::MaintenanceClient::with_interceptor(
+            self.channel.clone(),
+            self.token.clone(),
+        )
     }
 
     fn auth(&self) -> pb::auth_client::AuthClient<Channel> {
@@ -686,10 +764,23 @@ fn unnamed(kind: Kind) -> Kind {
 
 impl Snapshot {
     /// The next chunk; `None` after the last.
-    pub(crate) async fn next(&mut self, deadline: Duration) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) async fn next(&mut self, deadline: Duration) -> Result<Option<Bytes>, Error> {
         let message = async { self.stream.message().await.map(Response::new) };
         let chunk = self.client.call("Snapshot", deadline, message).await?;
-        Ok(chunk.map(|chunk| chunk.blob))
+        Ok(chunk.map(|chunk| {
+            self.remaining = chunk.remaining_bytes;
+            chunk.blob
+        }))
+    }
+
+    /// Which member sends it.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.client.endpoint
+    }
+
+    /// How many bytes of the database are still to come after the last chunk.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.remaining
     }
 }
 

@@ -53,7 +53,6 @@ impl Event {
     }
 
     /// The revision of the change.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it so far"))]
     pub(crate) fn mod_revision(&self) -> i64 {
         match self {
             Self::Put(kv) => kv.mod_revision,

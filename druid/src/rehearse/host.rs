@@ -233,7 +233,10 @@ impl Chunks for FromLeader {
             self.open = Some(opened.map_err(|error| error.to_string())?);
         }
         match &mut self.open {
-            Some(open) => open.next(DEADLINE).await.map_err(|error| error.to_string()),
+            Some(open) => match open.next(DEADLINE).await {
+                Ok(chunk) => Ok(chunk.map(Vec::from)),
+                Err(error) => Err(error.to_string()),
+            },
             None => Ok(None),
         }
     }

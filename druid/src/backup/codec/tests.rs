@@ -1,134 +1,155 @@
-use std::io::{Cursor, Read as _};
+use std::io::{Read, Write};
 
+use druid_core::backup::codec::Codec;
 use proptest::prelude::*;
 
 use super::*;
 
-const DELTA: &[u8] = include_bytes!("../../../../core/tests/data/backup/go-delta");
-const LZW: &[u8] = include_bytes!("../../../../core/tests/data/backup/go-delta.Z");
-const ZLIB: &[u8] = include_bytes!("../../../../core/tests/data/backup/go-delta.zlib");
-const FULL: &[u8] =
-    include_bytes!("../../../../core/tests/data/backup/Full-00000000-00000101-1795355041.gz");
+const LIMIT: Limit = Limit {
+    bytes: 1 << 30,
+    ratio: 1100,
+};
 
-fn unpacked(codec: Codec, packed: &[u8]) -> io::Result<Vec<u8>> {
+fn read(codec: Codec, packed: &[u8]) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    unpack(codec, Cursor::new(packed)).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    match unpack(codec, packed, LIMIT).read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
-fn packed(codec: Codec, bytes: &[u8], piece: usize) -> Vec<u8> {
-    let mut packer = Packer::new(codec, Vec::new()).unwrap();
-    for piece in bytes.chunks(piece) {
-        packer.write_all(piece).unwrap();
-    }
+fn packed(packing: Packing, threads: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut packer = Packer::new(packing, threads, Vec::new()).unwrap();
+    packer.write_all(bytes).unwrap();
     packer.finish().unwrap()
 }
 
-/// Text that packs neither well nor badly.
-fn text(length: usize, seed: u64) -> Vec<u8> {
-    use rand::{RngCore as _, SeedableRng as _};
-    let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
-    let mut bytes = vec![0; length];
-    random.fill_bytes(&mut bytes);
-    bytes.iter().map(|it| b'a' + it % 24).collect()
+fn genuine(name: &str) -> Vec<u8> {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/data/backup/");
+    std::fs::read(format!("{data}{name}")).unwrap()
 }
 
 #[test]
 fn what_go_packed_is_unpacked() {
-    assert_eq!(unpacked(Codec::Plain, DELTA).unwrap(), DELTA);
-    assert_eq!(unpacked(Codec::Lzw, LZW).unwrap(), DELTA);
-    assert_eq!(unpacked(Codec::Zlib, ZLIB).unwrap(), DELTA);
-    let database = unpacked(Codec::Gzip, FULL).unwrap();
-    assert_eq!(database.len() % 512, 32);
+    let plain = genuine("go-delta");
+    assert_eq!(read(Codec::Plain, &plain).unwrap(), plain);
+    assert_eq!(read(Codec::Zlib, &genuine("go-delta.zlib")).unwrap(), plain);
+    assert_eq!(read(Codec::Lzw, &genuine("go-delta.Z")).unwrap(), plain);
+    let full = read(
+        Codec::Gzip,
+        &genuine("Full-00000000-00000101-1795355041.gz"),
+    )
+    .unwrap();
+    assert_eq!(full.len() % 512, 32);
 }
 
 #[test]
-fn every_codec_unpacks_what_it_packed_over_the_borders_of_blocks() {
-    for codec in Codec::ALL {
-        for length in [0, 1, 511, 512 << 10, (512 << 10) + 1, 3_000_000] {
-            let bytes = text(length, 7);
-            let packed = packed(codec, &bytes, 100_000);
-            assert_eq!(unpacked(codec, &packed).unwrap(), bytes, "{codec} {length}");
-        }
-    }
-}
-
-#[test]
-fn bytes_that_do_not_pack_survive_as_well() {
-    use rand::{RngCore as _, SeedableRng as _};
-    let mut bytes = vec![0; 2_000_000];
-    rand::rngs::SmallRng::seed_from_u64(3).fill_bytes(&mut bytes);
-    for codec in Codec::ALL {
-        assert_eq!(
-            unpacked(codec, &packed(codec, &bytes, 77_777)).unwrap(),
-            bytes
-        );
-    }
-}
-
-#[test]
-fn a_cut_is_an_error_wherever_it_is() {
-    for codec in [Codec::Gzip, Codec::Zlib, Codec::Lzw] {
-        let whole = packed(codec, &text(2_000, 1), 500);
-        for length in 0..whole.len() {
+fn a_cut_anywhere_is_an_error_and_so_is_what_follows_the_end() {
+    let plain = genuine("go-delta");
+    for (codec, bytes) in [
+        (Codec::Zlib, genuine("go-delta.zlib")),
+        (Codec::Lzw, genuine("go-delta.Z")),
+        (Codec::Gzip, packed(Packing::Gzip, 2, &plain)),
+        (Codec::Gzip, packed(Packing::Gzip, 0, &plain)),
+    ] {
+        assert_eq!(read(codec, &bytes).unwrap(), plain);
+        for end in 0..bytes.len() {
+            let error = read(codec, &bytes[..end]).unwrap_err();
             assert!(
-                unpacked(codec, &whole[..length]).is_err(),
-                "{codec} {length}"
+                error.contains("it ends too early"),
+                "{codec:?} {end}: {error}"
             );
         }
-    }
-}
-
-#[test]
-fn bytes_after_the_end_are_an_error() {
-    for codec in [Codec::Gzip, Codec::Zlib, Codec::Lzw] {
-        let mut longer = packed(codec, b"hello", 5);
-        longer.extend_from_slice(b"and more");
-        assert!(unpacked(codec, &longer).is_err(), "{codec}");
-    }
-}
-
-#[test]
-fn several_members_of_gzip_are_one_object_as_for_go() {
-    let mut two = packed(Codec::Gzip, b"hello ", 6);
-    two.extend(packed(Codec::Gzip, b"world", 5));
-    assert_eq!(unpacked(Codec::Gzip, &two).unwrap(), b"hello world");
-}
-
-#[test]
-fn a_writer_that_fails_is_an_error_and_nothing_hangs() {
-    struct Full(usize);
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let left = self.0.checked_sub(bytes.len());
-            self.0 = left.ok_or(io::ErrorKind::StorageFull)?;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+        for more in [&b"x"[..], &[0; 20]] {
+            let longer = [&bytes, more].concat();
+            assert!(read(codec, &longer).is_err(), "{codec:?} and {more:?}");
         }
     }
-    for codec in Codec::ALL {
-        let mut packer = Packer::new(codec, Full(200_000)).unwrap();
-        let written = packer.write_all(&text(5_000_000, 1));
+}
+
+#[test]
+fn a_flipped_bit_of_packed_data_is_found_where_the_codec_has_a_checksum() {
+    let plain = genuine("go-delta");
+    // The ten bytes of the header carry no content; nor do the unused bits at the end of deflate.
+    for (codec, bytes, from) in [
+        (Codec::Gzip, packed(Packing::Gzip, 2, &plain), 10),
+        (Codec::Zlib, packed(Packing::Zlib, 0, &plain), 0),
+    ] {
+        for at in from..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            if let Ok(unpacked) = read(codec, &bad) {
+                assert_eq!(unpacked, plain, "byte {at} of {codec:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn several_members_are_one_object() {
+    let members = [
+        packed(Packing::Gzip, 0, b"one "),
+        packed(Packing::Gzip, 2, b"two"),
+    ]
+    .concat();
+    assert_eq!(read(Codec::Gzip, &members).unwrap(), b"one two");
+}
+
+#[test]
+fn what_unpacks_to_too_much_is_stopped() {
+    let zeros = packed(Packing::Gzip, 0, &vec![0; 8 << 20]);
+    let small = Limit {
+        bytes: 1 << 20,
+        ratio: 2000,
+    };
+    let dense = Limit {
+        bytes: 1 << 30,
+        ratio: 10,
+    };
+    for limit in [small, dense] {
+        let mut reader = unpack(Codec::Gzip, zeros.as_slice(), limit);
+        let mut out = 0;
+        let mut buffer = vec![0; 4096];
+        let error = loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => panic!("it was read to the end"),
+                Ok(read) => out += read,
+                Err(error) => break error,
+            }
+        };
         assert!(
-            written.and_then(|()| packer.finish().map(|_| ())).is_err(),
-            "{codec}"
+            error.to_string().contains("more than 1048576 bytes"),
+            "{error}"
         );
+        assert!(out <= (1 << 20) + 4096);
+    }
+}
+
+#[test]
+fn lzw_is_read_only() {
+    assert_eq!(Packing::of(Codec::Lzw), Err(PackError::Lzw));
+    for packing in [Packing::Plain, Packing::Gzip, Packing::Zlib] {
+        assert_eq!(Packing::of(packing.codec()), Ok(packing));
     }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), head in 0..4_usize) {
-        let codec = Codec::ALL[head];
-        let _ = unpacked(codec, &bytes);
-        let magic: &[u8] = match codec {
-            Codec::Plain => &[],
-            Codec::Gzip => &[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0],
-            Codec::Zlib => &[0x78, 0x9C],
-            Codec::Lzw => &[0, 3],
-        };
-        let _ = unpacked(codec, &[magic, &bytes].concat());
+    fn what_is_packed_is_unpacked(
+        seed in proptest::collection::vec(any::<u8>(), 0..600), times in 0usize..3000,
+        threads in 0usize..4
+    ) {
+        let bytes = seed.repeat(times);
+        for packing in [Packing::Plain, Packing::Gzip, Packing::Zlib] {
+            let packed = packed(packing, threads, &bytes);
+            prop_assert_eq!(read(packing.codec(), &packed).unwrap(), bytes.clone());
+        }
+        // One member, so that a reader that knows only of one reads all.
+        let packed = packed(Packing::Gzip, threads, &bytes);
+        let mut one = Vec::new();
+        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut one).unwrap();
+        prop_assert_eq!(one, bytes);
     }
 }
