@@ -1,10 +1,10 @@
 //! `druid`: run, back up and upgrade etcd clusters, safely.
 
-#[expect(dead_code, reason = "its commands are on their way")]
+#[allow(dead_code, reason = "wip")]
 mod backup;
 mod bulk;
 mod clock;
-#[expect(dead_code, reason = "its commands are on their way")]
+#[allow(dead_code, reason = "wip")]
 mod data_dir;
 mod engine;
 mod etcd;
@@ -16,13 +16,14 @@ mod preflight;
 mod read_at;
 mod rehearse;
 mod report;
+mod restore;
 mod serve;
 mod server;
 mod stamp;
 mod start_etcd;
-#[expect(dead_code, reason = "its commands are on their way")]
+#[allow(dead_code, reason = "wip")]
 mod store;
-#[expect(dead_code, reason = "its commands are on their way")]
+#[allow(dead_code, reason = "wip")]
 mod tools;
 mod web;
 
@@ -52,6 +53,8 @@ enum Command {
     Bulk(bulk::Args),
     Server(Box<server::Args>),
     StartEtcd(Box<start_etcd::Args>),
+    Inspect(Box<tools::inspect::Args>),
+    Verify(Box<tools::verify::Args>),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -100,6 +103,8 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Preflight(args) => on(&mut many, preflight::run(*args)),
         Command::Rehearse(args) => on(&mut many, async { rehearse::run(*args).await.into() }),
+        Command::Inspect(args) => on(&mut many, tools::inspect::run(*args)),
+        Command::Verify(args) => on(&mut many, tools::verify::run(*args)),
         Command::Bulk(args) => on(&mut many, bulk::run(args)),
         Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
         Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),

@@ -60,6 +60,11 @@ impl PageSize {
         let possible = bytes.is_power_of_two() && (1024..=65536).contains(&bytes);
         possible.then_some(Self(bytes))
     }
+
+    /// As a number.
+    pub fn bytes(self) -> u64 {
+        self.0 as u64
+    }
 }
 
 /// Takes the rows of a new database.

@@ -116,7 +116,6 @@ impl Spool {
 /// An event as a delta has it.
 fn event<'a>(seen: &'a Seen, time: Timestamp, leases: &Leases) -> Result<Event<'a>, SpoolError> {
     let revision = |it: i64| Revision::new(it).ok_or(SpoolError::Revision(it));
-    let _ = leases;
     Ok(match seen {
         Seen::Put(kv) => Event {
             key: &kv.key,
@@ -126,6 +125,7 @@ fn event<'a>(seen: &'a Seen, time: Timestamp, leases: &Leases) -> Result<Event<'
                 version: kv.version,
                 value: &kv.value,
                 lease: kv.lease,
+                lease_ttl: leases.granted(kv.lease),
             },
             time,
         },

@@ -1,0 +1,208 @@
+//! One object, read to its end: unpacked, its digest checked, its content handed on. Whatever is wrong
+//! with it is either damage, which is the object's, or a failure, which is not.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+
+use druid_core::backup::Revision;
+use druid_core::backup::codec::{self, Codec, HEAD};
+use druid_core::backup::delta::{Decoder, Event, Summary};
+use druid_core::backup::listing::Object;
+use druid_core::backup::names::Kind;
+use druid_core::snapshot_file::{self, Trailer, VerifyError};
+use thiserror::Error;
+use tokio::runtime::Handle;
+
+use crate::backup::codec::{Limit, unpack};
+use crate::read_at::FileAt;
+use crate::store::StoreError;
+use crate::store::location::Location;
+use crate::store::read::{ObjectReader, store_error};
+
+/// How much is unpacked at a time, bytes.
+pub(super) const PIECE: usize = 256 << 10;
+
+/// Eight times the largest database that etcd's documentation advises. Deflate can make 1032 bytes of
+/// one, and a database of equal values comes near to that.
+pub(super) const LIMIT: Limit = Limit {
+    bytes: 64 << 30,
+    ratio: 1100,
+};
+
+/// Why an object gave less than all of its content.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    /// Its bytes are not what was written, or were never whole.
+    #[error("{0}")]
+    Damaged(String),
+    /// The store did not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was unpacked could not be kept.
+    #[error("cannot keep what was unpacked: {0}; give a directory with room for the database")]
+    Spool(io::Error),
+}
+
+/// A full snapshot on this machine's disk, whole.
+#[derive(Debug)]
+pub(crate) struct Base {
+    /// The database with its digest; the file has no name any more.
+    pub(crate) file: FileAt,
+    /// What is in it.
+    pub(crate) facts: snapshot_file::SnapshotFacts,
+    /// The revision that it holds.
+    pub(crate) holds: Revision,
+}
+
+/// The packed bytes of an object, with what its name says of the codec checked against what it
+/// begins with.
+pub(super) fn open(
+    runtime: &Handle,
+    location: &Location,
+    object: &Object,
+) -> Result<(Codec, impl Read + Send + use<>), ReadError> {
+    let key = object.key.to_string();
+    let Some(named) = object.codec() else {
+        let flaw = object.flaw().map(|it| it.to_string());
+        return Err(ReadError::Damaged(flaw.unwrap_or_default()));
+    };
+    let store = location.store.clone();
+    let mut packed = ObjectReader::open(runtime, store, key.clone(), object.bytes);
+    let mut head = Vec::with_capacity(HEAD);
+    packed
+        .by_ref()
+        .take(HEAD as u64)
+        .read_to_end(&mut head)
+        .map_err(|error| classify(&error))?;
+    codec::check(&key, named, &head).map_err(|it| ReadError::Damaged(it.to_string()))?;
+    Ok((named, io::Cursor::new(head).chain(packed)))
+}
+
+/// What an error of an unpacking reader is: the store's, or the object's.
+pub(super) fn classify(error: &io::Error) -> ReadError {
+    match store_error(error) {
+        Some(failure) => ReadError::Store(failure.clone()),
+        None => ReadError::Damaged(error.to_string()),
+    }
+}
+
+/// Reads a full snapshot into a file without a name in `directory`, checks its digest on the way and
+/// then every page of it.
+pub(crate) fn base(
+    runtime: &Handle,
+    location: &Location,
+    object: &Object,
+    directory: &std::path::Path,
+    mut progress: impl FnMut(u64),
+) -> Result<Base, ReadError> {
+    let (codec, packed) = open(runtime, location, object)?;
+    let mut unpacked = unpack(codec, packed, LIMIT);
+    let mut spool = tempfile::tempfile_in(directory).map_err(ReadError::Spool)?;
+    let mut trailer = Trailer::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = fill(&mut unpacked, &mut piece).map_err(|it| classify(&it))?;
+        if length == 0 {
+            break;
+        }
+        trailer.feed(&piece[..length]);
+        spool.write_all(&piece[..length]).map_err(ReadError::Spool)?;
+        progress(length as u64);
+    }
+    let digested = trailer.finish();
+    digested.map_err(|it| ReadError::Damaged(it.to_string()))?;
+    checked(object, spool)
+}
+
+/// Every page, and whether it is what its name says.
+fn checked(object: &Object, spool: File) -> Result<Base, ReadError> {
+    let file = FileAt::new(spool).map_err(ReadError::Spool)?;
+    let facts = snapshot_file::verify(&file).map_err(|error| match error {
+        VerifyError::Damage(damage) => ReadError::Damaged(damage.to_string()),
+        VerifyError::Read(error) => ReadError::Spool(error),
+    })?;
+    let named = object.key.name.last();
+    match Revision::new(facts.revision).filter(|holds| *holds >= named) {
+        Some(holds) => Ok(Base { file, facts, holds }),
+        None => Err(ReadError::Damaged(format!(
+            "it is named for revision {named} and reaches only {}",
+            facts.revision
+        ))),
+    }
+}
+
+/// Reads until the piece is full or the end is reached.
+pub(super) fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < piece.len() {
+        match from.read(&mut piece[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// Takes the pieces of an unpacked delta and hands its events on; at the end it is certain that
+/// they were all, and as written.
+#[derive(Debug)]
+pub(super) struct Events {
+    decoder: Decoder,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        Self {
+            decoder: Decoder::new(Decoder::LIMIT),
+        }
+    }
+
+    /// Every event that is whole with this piece. `each` may stop it with an error of its own.
+    pub(super) fn take<E: From<ReadError>>(
+        &mut self,
+        piece: &[u8],
+        mut each: impl FnMut(&Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.decoder.feed(piece);
+        loop {
+            let event = self.decoder.next_event();
+            match event.map_err(|it| ReadError::Damaged(it.to_string()))? {
+                Some(event) => each(&event)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether it came to its end, and covers what its name says.
+    pub(super) fn finish(self, object: &Object) -> Result<Summary, ReadError> {
+        let damaged = |it: druid_core::backup::delta::DeltaDamage| ReadError::Damaged(it.to_string());
+        let summary = self.decoder.finish().map_err(damaged)?;
+        if let Kind::Delta { start } = object.key.name.kind() {
+            summary.check(start, object.key.name.last()).map_err(damaged)?;
+        }
+        Ok(summary)
+    }
+}
+
+/// Reads a delta to its end and keeps nothing of it.
+pub(crate) fn delta(
+    runtime: &Handle,
+    location: &Location,
+    object: &Object,
+    mut progress: impl FnMut(u64),
+) -> Result<Summary, ReadError> {
+    let (codec, packed) = open(runtime, location, object)?;
+    let mut unpacked = unpack(codec, packed, LIMIT);
+    let mut events = Events::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = fill(&mut unpacked, &mut piece).map_err(|it| classify(&it))?;
+        if length == 0 {
+            return events.finish(object);
+        }
+        events.take(&piece[..length], |_| Ok::<(), ReadError>(()))?;
+        progress(length as u64);
+    }
+}
