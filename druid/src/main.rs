@@ -55,6 +55,7 @@ enum Command {
     StartEtcd(Box<start_etcd::Args>),
     Inspect(Box<tools::inspect::Args>),
     Verify(Box<tools::verify::Args>),
+    Restore(Box<tools::restore::Args>),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         Command::Rehearse(args) => on(&mut many, async { rehearse::run(*args).await.into() }),
         Command::Inspect(args) => on(&mut many, tools::inspect::run(*args)),
         Command::Verify(args) => on(&mut many, tools::verify::run(*args)),
+        Command::Restore(args) => on(&mut many, tools::restore::run(*args)),
         Command::Bulk(args) => on(&mut many, bulk::run(args)),
         Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
         Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),

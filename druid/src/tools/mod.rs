@@ -3,5 +3,6 @@
 mod at;
 pub(crate) mod inspect;
 mod output;
+pub(crate) mod restore;
 mod table;
 pub(crate) mod verify;

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::report::terminal::Mode;
+use crate::restore::database::Progress;
 
 /// `--output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -57,4 +58,32 @@ pub(super) fn bar(bytes: Option<u64>) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// A restore as it goes on: a bar on a terminal, a line for what somebody should know.
+#[derive(Debug)]
+pub(super) struct Shown(ProgressBar);
+
+impl Shown {
+    pub(super) fn start() -> Self {
+        Self(bar(None))
+    }
+
+    pub(super) fn show(&mut self, what: &Progress<'_>) {
+        match what {
+            Progress::Base(_) => self.0.set_message("full snapshot"),
+            Progress::Delta(_, number, all) => self.0.set_message(format!("delta {number} of {all}")),
+            Progress::Bytes(more) => self.0.inc(*more),
+            Progress::Damaged(key, why) => {
+                let text = format!("passed over: {key}: {why}");
+                self.0.suspend(|| {
+                    let _ = writeln!(std::io::stderr(), "{text}");
+                });
+            }
+        }
+    }
+
+    pub(super) fn end(self) {
+        self.0.finish_and_clear();
+    }
 }
