@@ -56,6 +56,8 @@ enum Command {
     Inspect(Box<tools::inspect::Args>),
     Verify(Box<tools::verify::Args>),
     Restore(Box<tools::restore::Args>),
+    Compact(Box<tools::compact::Args>),
+    Copy(Box<tools::copy::Args>),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -107,6 +109,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => on(&mut many, tools::inspect::run(*args)),
         Command::Verify(args) => on(&mut many, tools::verify::run(*args)),
         Command::Restore(args) => on(&mut many, tools::restore::run(*args)),
+        Command::Compact(args) => on(&mut many, tools::compact::run(*args)),
+        Command::Copy(args) => on(&mut many, tools::copy::run(*args)),
         Command::Bulk(args) => on(&mut many, bulk::run(args)),
         Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
         Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),

@@ -1,9 +1,12 @@
 //! From a store to a database: [`read`] is one object, [`survey`] reads all of them, [`database`]
-//! replays the newest chain into a file, [`data_dir`] makes the data directory of a member of it.
+//! replays the newest chain into a file, [`data_dir`] makes the data directory of a member of it,
+//! [`compact`] a smaller full snapshot.
 //!
 //! Everything here is for threads that may block. Which object comes next, and what may be lost, is
 //! decided in `druid_core::backup::restorable`.
 
+pub(crate) mod carry;
+pub(crate) mod compact;
 pub(crate) mod data_dir;
 pub(crate) mod database;
 pub(crate) mod read;
