@@ -87,6 +87,8 @@ struct Report {
     present: usize,
     left_out: usize,
     failed: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// Between two looks for a final snapshot.
@@ -209,6 +211,9 @@ fn words(report: &Report) -> String {
         report.present,
         report.left_out,
     );
+    if let Some(warning) = &report.warning {
+        text += &format!("warning: {warning}\n");
+    }
     for failed in &report.failed {
         text += &format!("NOT COPIED: {failed}\n");
     }
