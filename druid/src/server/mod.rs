@@ -17,7 +17,7 @@ mod metrics;
 mod mounted;
 mod parts;
 mod peer_urls;
-mod snapshot_args;
+pub(crate) mod snapshot_args;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -6,5 +6,6 @@ pub(crate) mod copy;
 pub(crate) mod inspect;
 mod output;
 pub(crate) mod restore;
+pub(crate) mod snapshot;
 mod table;
 pub(crate) mod verify;
