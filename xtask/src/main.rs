@@ -1,6 +1,7 @@
 //! Developer commands. `cargo xtask --help` teaches them.
 
 mod bench;
+mod bench_backup;
 mod command;
 mod etcd;
 mod fuzz;
@@ -83,6 +84,11 @@ enum Bench {
     /// first, SIGTERM, wait for /readyz, the next. Both alternately, 3.4.34 -> 3.5.27, under the
     /// same load. Prints a table as it stands in BENCHMARKS.md.
     Upgrade(bench::Upgrade),
+    /// Taking, restoring and compacting backups: seconds and memory
+    ///
+    /// The sizes are those that etcd-backup-restore was measured with. Prints a table as it stands in
+    /// BENCHMARKS.md. Takes some minutes and 3 GB of disk.
+    Backup(bench_backup::Backup),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +100,9 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Upgrade(options),
         } => bench::run(&options),
+        Task::Bench {
+            what: Bench::Backup(options),
+        } => bench_backup::run(&options),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };
     done.unwrap_or_else(|error| {
