@@ -93,8 +93,8 @@ fn main() -> ExitCode {
             }
         });
     }
-    let (argv, ignored) = argv(std::env::args_os().collect());
-    let cli = match Cli::try_parse_from(argv) {
+    let (line, ignored) = command_line(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(line) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
@@ -125,7 +125,7 @@ fn main() -> ExitCode {
 
 /// The commands that take another program's place take its command line too. Also returns which flags
 /// have no effect.
-fn argv(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
+fn command_line(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
     let command = all.get(1).and_then(|name| name.to_str());
     match command {
         Some("start-etcd") => (start_etcd::argv(all), Vec::new()),

@@ -166,7 +166,9 @@ impl Bench {
             full.arg(self.dir.join(format!("large-{number}")));
             full
         })?;
-        let millis = u64::try_from(cost.took.as_millis()).unwrap_or(u64::MAX).max(1);
+        let millis = u64::try_from(cost.took.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let rate = bytes / 1000 / millis;
         row(
             &format!("full snapshot, {} database", mb(bytes)),

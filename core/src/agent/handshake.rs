@@ -108,7 +108,7 @@ impl Handshake {
 
 /// Between two looks at a run: short at first, as most take milliseconds; at most 1 s.
 pub fn pause(looks: u32) -> Duration {
-    Duration::from_millis(50 << looks.min(8) / 2).min(Duration::from_secs(1))
+    Duration::from_millis(50 << (looks.min(8) / 2)).min(Duration::from_secs(1))
 }
 
 /// After so many failures in a row: 1, 2, 4 ... 30 s.

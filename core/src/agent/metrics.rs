@@ -521,7 +521,7 @@ mod tests {
         let full = Work::Snapshot(Kind::Full);
         metrics.took(full, true, Duration::from_millis(300));
         metrics.took(full, true, Duration::from_secs(10));
-        metrics.took(full, true, Duration::from_secs(7200));
+        metrics.took(full, true, Duration::from_hours(2));
         metrics.defragmented("http://a:2379", false, Duration::from_secs(1));
         let process = Process {
             cpu_seconds: 1.5,

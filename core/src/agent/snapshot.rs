@@ -41,7 +41,7 @@ pub fn describe(key: &Key, place: &str, immutable_until: Option<Timestamp>) -> V
 }
 
 /// The answer of `/snapshot/latest`: the newest full snapshot and the deltas after it.
-pub fn latest(full: Option<Value>, deltas: Vec<Value>) -> Value {
+pub fn latest(full: Option<&Value>, deltas: Vec<Value>) -> Value {
     let deltas = if deltas.is_empty() {
         Value::Null
     } else {

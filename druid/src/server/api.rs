@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use druid_core::agent::membership::Seen;
 use druid_core::agent::metrics::Gauge;
 use druid_core::backup::initialize::Mode;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use thiserror::Error;
 use tokio::sync::watch;
 
 use super::clients::Clients;
@@ -22,6 +24,15 @@ use crate::serve::{self, Answer, Service};
 const JSON: &str = "application/json";
 /// What Prometheus reads.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Why no configuration can be given.
+#[derive(Debug, Error)]
+enum RenderError {
+    #[error(transparent)]
+    Mounted(#[from] MountedError),
+    #[error("this member joins a running cluster, and no member of it answers: start a majority")]
+    NoList,
+}
 
 /// What answers.
 #[derive(Debug)]
@@ -122,16 +133,16 @@ impl Api {
         }
     }
 
-    async fn render(&self) -> Result<String, MountedError> {
+    async fn render(&self) -> Result<String, RenderError> {
         let ours = self.source.ours()?;
         let seen = if ours.file.several() {
-            self.members.recent(&self.clients.service()).await
+            let recent = self.members.recent(&self.clients.service()).await;
+            recent.ok_or(RenderError::NoList)?
         } else {
-            druid_core::agent::membership::Seen::Silent
+            Seen::Silent
         };
-        ours.file
-            .render(&ours.name, &seen)
-            .map_err(|error| self.source.error(error))
+        let rendered = ours.file.render(&ours.name, &seen);
+        Ok(rendered.map_err(|error| self.source.error(error))?)
     }
 
     /// By us if our member leads, else by the leader's sidecar.
@@ -183,9 +194,8 @@ fn mode(query: &str) -> Mode {
 /// As Go's `strconv.ParseBool` has it.
 fn is_final(query: &str) -> Result<bool, String> {
     match parameter(query, "final") {
-        None | Some("") => Ok(false),
         Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some(other) => Err(format!("final={other:?} is neither true nor false\n")),
     }
 }

@@ -94,3 +94,69 @@ impl Delegate {
         Ok(format!("{scheme}://{host}:{}", self.port))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::body::Incoming;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::etcd::tests::common::{Cluster, Release};
+    use crate::serve::Service;
+
+    /// A leader's sidecar.
+    struct Leader;
+
+    impl Service for Leader {
+        async fn answer(&self, request: Request<Incoming>) -> Answer {
+            match request.uri().path() {
+                "/healthz" => serve::empty(StatusCode::OK),
+                "/snapshot/full" if request.headers().contains_key(HEADER) => serve::reply(
+                    StatusCode::OK,
+                    "application/json",
+                    format!("{{\"asked\":\"{}\"}}", request.uri()),
+                ),
+                _ => serve::text(StatusCode::INTERNAL_SERVER_ERROR, "no"),
+            }
+        }
+    }
+
+    async fn body(answer: Answer) -> String {
+        use http_body_util::BodyExt as _;
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_to_the_leader_s_sidecar_and_its_answer_comes_back() {
+        let cluster = Cluster::start(&[Release::V3_5_27, Release::V3_5_27]);
+        let local = cluster.nodes[1].client_url.parse().unwrap();
+        let tls = crate::etcd::Tls::default();
+        let clients = Arc::new(Clients::new(local, Vec::new(), tls).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopped) = watch::channel(false);
+        let served = tokio::spawn(serve::serve(listener, None, Arc::new(Leader), stopped));
+        let delegate = Delegate {
+            clients,
+            port,
+            tls: false,
+            deadline: QUICK,
+        };
+        let answer = delegate.hand_on("/snapshot/full?final=true").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(
+            body(answer).await,
+            "{\"asked\":\"/snapshot/full?final=true\"}"
+        );
+        // What the leader's sidecar says is passed on, also if it is no.
+        let answer = delegate.hand_on("/snapshot/delta").await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        stop.send_replace(true);
+        served.await.unwrap();
+        let answer = delegate.hand_on("/snapshot/full").await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert!(body(answer).await.contains("refused"));
+    }
+}

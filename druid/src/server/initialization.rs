@@ -27,9 +27,16 @@ use crate::etcd;
 
 /// For one change of the member list.
 const CHANGE: Duration = Duration::from_secs(10);
-/// How often it is tried to become a learner, and how long is waited between: another may be one.
-const JOINS: u32 = 6;
-const JOIN_PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries to become a learner: another may be one, and etcd wants its members to have been
+/// connected for 5 s.
+const JOIN_PAUSES: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+    Duration::from_secs(5),
+    Duration::from_secs(5),
+];
 
 /// Why etcd may not start.
 #[derive(Debug, Error)]
@@ -192,6 +199,11 @@ impl Parts {
     }
 
     async fn act(&self, action: Action, ours: &Ours) -> Result<(), InitError> {
+        let joins = match action {
+            Action::Follow | Action::Join | Action::Rejoin => true,
+            Action::Keep | Action::Begin | Action::Restore => false,
+        };
+        self.members.expect_list(joins);
         match action {
             Action::Keep => Ok(()),
             Action::Begin | Action::Follow => self.aside().await,
@@ -264,20 +276,19 @@ impl Parts {
         }
         self.aside().await?;
         let began = Instant::now();
-        let mut tries = 1;
+        let mut pauses = JOIN_PAUSES.iter();
         let done = loop {
             let added = self.change(&Change::Add(&ours.peer_urls)).await;
-            match added {
-                Err(error) if tries < JOINS => {
-                    tracing::warn!(%error, tries, "cannot join yet");
-                    tries += 1;
-                    tokio::time::sleep(JOIN_PAUSE).await;
+            match (added, pauses.next()) {
+                (Err(error), Some(pause)) => {
+                    tracing::warn!(%error, ?pause, "cannot join yet");
+                    tokio::time::sleep(*pause).await;
                     // An answer that was lost may have done it.
                     if self.own_id(ours).await.is_ok_and(|own| own.is_some()) {
                         break Ok(());
                     }
                 }
-                added => break added,
+                (added, _) => break added,
             }
         };
         self.members.forget();

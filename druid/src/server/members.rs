@@ -5,6 +5,7 @@
 //! that is one too. Only where it cannot be told, a network that swallows packets or a cluster
 //! without a majority, is it asked as often as etcd-backup-restore does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub(crate) enum Patience {
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     last: Mutex<Option<(Instant, Seen)>>,
+    /// Whether this member is to be part of a cluster that runs, so that there is a list.
+    listed: AtomicBool,
 }
 
 impl Members {
@@ -66,17 +69,32 @@ impl Members {
         seen
     }
 
-    /// What was seen a moment ago, or asks.
-    pub(crate) async fn recent(&self, clients: &[Client]) -> Seen {
+    /// What was seen a moment ago, or asks. `None`: there is a list, and nobody gives it.
+    pub(crate) async fn recent(&self, clients: &[Client]) -> Option<Seen> {
         let last = self
             .last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        match last {
+        let listed = self.listed.load(Ordering::Relaxed);
+        let seen = match last {
             Some((when, seen)) if when.elapsed() < RECENT => seen,
-            Some(_) | None => self.ask(clients, Patience::Little).await,
-        }
+            Some(_) | None => {
+                let patience = if listed {
+                    Patience::Much
+                } else {
+                    Patience::Little
+                };
+                self.ask(clients, patience).await
+            }
+        };
+        (seen != Seen::Silent || !listed).then_some(seen)
+    }
+
+    /// Says whether this member joins a cluster that runs. Without its list, its configuration would
+    /// make a new one.
+    pub(crate) fn expect_list(&self, joins: bool) {
+        self.listed.store(joins, Ordering::Relaxed);
     }
 
     /// The list was changed.
@@ -105,19 +123,17 @@ async fn ask(clients: &[Client], patience: Patience) -> Seen {
             }
         }
         match unclear {
-            Some(why) => match pauses.next() {
-                Some(pause) => {
-                    tracing::warn!(why, ?pause, "the cluster's members cannot be listed");
-                    tokio::time::sleep(*pause).await;
-                }
-                None => {
+            Some(why) => {
+                let Some(pause) = pauses.next() else {
                     tracing::warn!(
                         why,
                         "the cluster's members cannot be listed: taken for absent"
                     );
                     return Seen::Silent;
-                }
-            },
+                };
+                tracing::warn!(why, ?pause, "the cluster's members cannot be listed");
+                tokio::time::sleep(*pause).await;
+            }
             None if mute && !mute_once => mute_once = true,
             None => return Seen::Silent,
         }
@@ -150,15 +166,14 @@ async fn voice(client: Client) -> Voice {
         Ok(Err(_)) => return Voice::Nobody,
         Ok(Ok(_)) => {}
     }
-    match client.status(LIFE).await {
-        Ok(_) => {}
-        Err(error) => {
-            return match error.kind {
-                Kind::DeadlineExceeded(_) => Voice::Mute,
-                Kind::Unreachable(_) => Voice::Nobody,
-                _ => Voice::Unclear(error.to_string()),
-            };
-        }
+    if let Err(error) = client.status(LIFE).await {
+        return if matches!(error.kind, Kind::DeadlineExceeded(_)) {
+            Voice::Mute
+        } else if matches!(error.kind, Kind::Unreachable(_)) {
+            Voice::Nobody
+        } else {
+            Voice::Unclear(error.to_string())
+        };
     }
     match client.member_list(LIST).await {
         Ok(list) => Voice::List(list.into_iter().map(listed).collect()),

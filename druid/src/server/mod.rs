@@ -28,6 +28,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub(crate) use args::Args;
 
@@ -49,7 +50,7 @@ use mounted::Source;
 use parts::Stored;
 
 /// The longest that a delegated snapshot may take.
-const SNAPSHOT: Duration = Duration::from_secs(15 * 60);
+const SNAPSHOT: Duration = Duration::from_mins(15);
 
 /// How long the last delta may take; a pod is given 30 s in all.
 const FLUSH: Duration = Duration::from_secs(25);
@@ -96,31 +97,23 @@ pub(crate) async fn run(args: Args, ignored: Vec<&'static str>) -> ExitCode {
     }
 }
 
+/// What everybody needs.
+struct Common {
+    source: Source,
+    clients: Arc<Clients>,
+    leases: Arc<Leases>,
+    members: Arc<Members>,
+    numbers: Numbers,
+    stored: Stored,
+}
+
 async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     check(args)?;
     let schedule = Schedule::parse(&args.defragmentation_schedule)?;
     let environment = Environment::read();
-    let source = Source::new(environment.etcd_conf.clone(), environment.pod.clone());
-    let clients = Arc::new(clients(args, &source)?);
-    let leases = Arc::new(Leases::new(environment.api_server()?));
-    let numbers = Numbers::new([clients.local_endpoint().as_str()]);
-    let members = Arc::new(Members::default());
-    // A store brings both.
-    let stored = Stored::default();
-    let initialization = Arc::new(Initialization::new(Parts {
-        source: source.clone(),
-        clients: Arc::clone(&clients),
-        members: Arc::clone(&members),
-        leases: Arc::clone(&leases),
-        numbers: numbers.clone(),
-        data: Arc::new(data::OnDisk::new(
-            DataDir::new(&args.data_dir)?,
-            environment.namespace.clone(),
-        )),
-        backups: stored.backups,
-        accept_empty_store: args.accept_empty_store,
-    }));
+    let common = common(args, &environment)?;
+    let initialization = Arc::new(initialization(args, environment, &common)?);
     let certificates = match (&args.server_cert, &args.server_key) {
         (Some(cert), Some(key)) => Some(Certificates::read(cert, key)?),
         (Some(_) | None, _) => None,
@@ -132,69 +125,35 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
             source,
         })?;
     let (stop, stopped) = watch::channel(false);
-    let snapshots = stored.snapshots;
     let (tell, leadership) = watch::channel(Leadership::default());
     let api = Api {
-        source: source.clone(),
-        clients: Arc::clone(&clients),
-        members,
+        source: common.source.clone(),
+        clients: Arc::clone(&common.clients),
+        members: Arc::clone(&common.members),
         initialization: Arc::clone(&initialization),
         leadership: leadership.clone(),
-        snapshots: snapshots.clone(),
+        snapshots: common.stored.snapshots.clone(),
         delegate: Delegate {
-            clients: Arc::clone(&clients),
+            clients: Arc::clone(&common.clients),
             port: args.server_port,
             tls: certificates.is_some(),
             deadline: SNAPSHOT.max(args.etcd_connection_timeout.0),
         },
-        numbers: numbers.clone(),
+        numbers: common.numbers.clone(),
     };
     let follow = Follow {
-        clients: Arc::clone(&clients),
-        numbers: numbers.clone(),
+        clients: Arc::clone(&common.clients),
+        numbers: common.numbers.clone(),
         initialization,
         period: args.reelection_period.0,
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = tasks(args, &common, schedule, &leadership);
     tasks.spawn(follow.run(tell, stopped.clone()));
-    let defragmenter = Defragmenter {
-        clients: Arc::clone(&clients),
-        numbers,
-        schedule,
-        deadline: args.etcd_defrag_timeout.0,
-    };
-    tasks.spawn(defragmenter.run(leadership.clone()));
-    tasks.spawn(peer_urls::correct(
-        Arc::clone(&clients),
-        source.clone(),
-        args.use_etcd_wrapper,
-        leadership.clone(),
-    ));
-    if args.enable_snapshot_lease_renewal
-        && let Some(snapshots) = &snapshots
-    {
-        let names = leases::Names {
-            full: args.full_snapshot_lease_name.clone(),
-            delta: args.delta_snapshot_lease_name.clone(),
-        };
-        let progress = snapshots.progress();
-        tasks.spawn(leases::follow_snapshots(
-            Arc::clone(&leases),
-            names,
-            progress,
-        ));
-    }
-    if args.enable_member_lease_renewal {
-        let period = args.k8s_heartbeat_duration.0;
-        tasks.spawn(leases::heartbeat(
-            leases, clients, source, period, leadership,
-        ));
-    }
     tracing::info!(port = args.server_port, "serving");
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
-    if let Some(snapshots) = snapshots
+    if let Some(snapshots) = common.stored.snapshots
         && tokio::time::timeout(FLUSH, snapshots.finish())
             .await
             .is_err()
@@ -204,6 +163,86 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     tasks.abort_all();
     let _ = server.await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn common(args: &Args, environment: &Environment) -> Result<Common, ServerError> {
+    let source = Source::new(environment.etcd_conf.clone(), environment.pod.clone());
+    let clients = clients(args, &source)?;
+    Ok(Common {
+        leases: Arc::new(Leases::new(environment.api_server()?)),
+        numbers: Numbers::new([clients.local_endpoint().as_str()]),
+        members: Arc::default(),
+        clients: Arc::new(clients),
+        source,
+        // A store brings both parts.
+        stored: Stored::default(),
+    })
+}
+
+fn initialization(
+    args: &Args,
+    environment: Environment,
+    common: &Common,
+) -> Result<Initialization, ServerError> {
+    let dir = DataDir::new(&args.data_dir)?;
+    let data = data::OnDisk::new(dir, environment.namespace);
+    Ok(Initialization::new(Parts {
+        source: common.source.clone(),
+        clients: Arc::clone(&common.clients),
+        members: Arc::clone(&common.members),
+        leases: Arc::clone(&common.leases),
+        numbers: common.numbers.clone(),
+        data: Arc::new(data),
+        backups: common.stored.backups.clone(),
+        accept_empty_store: args.accept_empty_store,
+    }))
+}
+
+/// What goes on beside serving.
+fn tasks(
+    args: &Args,
+    common: &Common,
+    schedule: Schedule,
+    leadership: &watch::Receiver<Leadership>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let defragmenter = Defragmenter {
+        clients: Arc::clone(&common.clients),
+        numbers: common.numbers.clone(),
+        schedule,
+        deadline: args.etcd_defrag_timeout.0,
+    };
+    tasks.spawn(defragmenter.run(leadership.clone()));
+    tasks.spawn(peer_urls::correct(
+        Arc::clone(&common.clients),
+        common.source.clone(),
+        args.use_etcd_wrapper,
+        leadership.clone(),
+    ));
+    if args.enable_snapshot_lease_renewal
+        && let Some(snapshots) = &common.stored.snapshots
+    {
+        let names = leases::Names {
+            full: args.full_snapshot_lease_name.clone(),
+            delta: args.delta_snapshot_lease_name.clone(),
+        };
+        let leases = Arc::clone(&common.leases);
+        tasks.spawn(leases::follow_snapshots(
+            leases,
+            names,
+            snapshots.progress(),
+        ));
+    }
+    if args.enable_member_lease_renewal {
+        tasks.spawn(leases::heartbeat(
+            Arc::clone(&common.leases),
+            Arc::clone(&common.clients),
+            common.source.clone(),
+            args.k8s_heartbeat_duration.0,
+            leadership.clone(),
+        ));
+    }
+    tasks
 }
 
 /// The first signal ends it in order, the second at once.

@@ -82,13 +82,13 @@ impl Files {
         replace(&self.config, yaml)?;
         Ok(self.config.clone())
     }
+}
 
-    /// Makes every file of the data readable by us alone.
-    pub(crate) fn protect_data(&self, data_dir: &Path) -> Result<(), FileError> {
-        match protect(data_dir) {
-            Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
-            done => done,
-        }
+/// Makes every file of the data readable by us alone.
+pub(crate) fn protect_data(data_dir: &Path) -> Result<(), FileError> {
+    match protect(data_dir) {
+        Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

@@ -99,7 +99,7 @@ async fn start(args: &Args) -> Result<u8, StartError> {
     };
     let settings = Settings::parse(&prepared)?;
     let config = files.write_config(&prepared)?;
-    files.protect_data(&settings.data_dir)?;
+    files::protect_data(&settings.data_dir)?;
     files.forget_marker()?;
     let certificates = settings
         .server_pair

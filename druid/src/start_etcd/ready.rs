@@ -96,7 +96,7 @@ async fn watch(probe: std::sync::Weak<Probe>) {
         if client.is_none() || failures % REREAD == REREAD - 1 {
             match probe.client() {
                 Ok(new) => client = Some(new),
-                Err(why) if failures % (REREAD * 60) == 0 => {
+                Err(why) if failures.is_multiple_of(REREAD * 60) => {
                     tracing::error!(why, "etcd cannot be asked whether it serves");
                 }
                 Err(_) => {}

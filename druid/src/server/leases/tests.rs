@@ -28,17 +28,16 @@ impl Keeper {
     }
 }
 
-fn merge(into: &mut Value, patch: &Value) {
-    match patch {
-        Value::Object(fields) => {
-            if !into.is_object() {
-                *into = json!({});
-            }
-            for (key, value) in fields {
-                merge(&mut into[key.as_str()], value);
-            }
-        }
-        other => *into = other.clone(),
+fn merge(into: &mut Value, wish: &Value) {
+    let Value::Object(fields) = wish else {
+        *into = wish.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (key, value) in fields {
+        merge(&mut into[key.as_str()], value);
     }
 }
 
@@ -68,8 +67,8 @@ impl Service for Api {
             if head.headers["content-type"] != "application/merge-patch+json" {
                 return serve::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE);
             }
-            let patch: Value = serde_json::from_slice(&body).unwrap();
-            let wanted = &patch["metadata"]["resourceVersion"];
+            let wish: Value = serde_json::from_slice(&body).unwrap();
+            let wanted = &wish["metadata"]["resourceVersion"];
             let mut conflicts = self.0.conflicts.lock().unwrap();
             if *conflicts > 0
                 || (!wanted.is_null() && *wanted != lease["metadata"]["resourceVersion"])
@@ -77,7 +76,7 @@ impl Service for Api {
                 *conflicts = conflicts.saturating_sub(1);
                 return serve::empty(StatusCode::CONFLICT);
             }
-            merge(lease, &patch);
+            merge(lease, &wish);
         }
         serve::reply(StatusCode::OK, "application/json", lease.to_string())
     }
@@ -198,4 +197,59 @@ async fn snapshots_are_followed_and_each_tick_is_told() {
         .await
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_member_tells_who_it_is_over_and_over() {
+    use crate::etcd::tests::common::{Cluster, Release};
+    let cluster = Cluster::start(&[Release::V3_4_34]);
+    let node = &cluster.nodes[0];
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("etcd.conf.yaml");
+    let text = format!(
+        "initial-cluster: m0={0}\ninitial-advertise-peer-urls: {{m0: ['{0}']}}\n",
+        node.peer_url
+    );
+    std::fs::write(&conf, text).unwrap();
+    let (leases, keeper, _stop) = api(dir.path(), &[("m0", json!({}))]).await;
+    let local = node.client_url.parse().unwrap();
+    let clients = Clients::new(local, Vec::new(), crate::etcd::Tls::default()).unwrap();
+    let source = Source::new(Some(conf), Some("m0".to_owned()));
+    let (tell, leadership) = watch::channel(Leadership::Unknown);
+    let period = Duration::from_millis(50);
+    let clients = Arc::new(clients);
+    let status = clients.local().status(DEADLINE).await.unwrap();
+    tokio::spawn(heartbeat(
+        Arc::new(leases),
+        clients,
+        source,
+        period,
+        leadership,
+    ));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(
+        keeper.of("m0"),
+        json!({}),
+        "nothing is told while nothing is known"
+    );
+    tell.send_replace(Leadership::Leads);
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let lease = keeper.of("m0");
+        if let Some(time) = lease["spec"]["renewTime"].as_str() {
+            times.push(time.to_owned());
+            let holder = format!("{}:{:x}:Leader", status.id, status.cluster);
+            assert_eq!(lease["spec"]["holderIdentity"], holder);
+            assert_eq!(
+                lease["metadata"]["annotations"][lease::TLS_ENABLED],
+                "false"
+            );
+        }
+        times.dedup();
+        if times.len() >= 3 {
+            return;
+        }
+    }
+    panic!("renewed at {times:?} only");
 }
