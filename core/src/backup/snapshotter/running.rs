@@ -23,6 +23,10 @@ const STALL: SignedDuration = SignedDuration::from_secs(30);
 const STALL_AT_END: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about what is under way"
+)]
 pub(super) struct Running {
     pub(super) base: Option<Object>,
     /// The store has everything up to here.
@@ -260,7 +264,7 @@ impl Running {
         let Some(period) = shared.config.collection_period else {
             return;
         };
-        if !self.next_collection.is_some_and(|it| it <= now) {
+        if self.next_collection.is_none_or(|it| it > now) {
             return;
         }
         self.next_collection = Some(later(now, period));
@@ -405,25 +409,21 @@ impl Running {
         if let Some(period) = shared.config.delta_period {
             self.next_delta = later(at, period).max(now);
         }
-        match self.queue.back().map(|it| it.sealed.id) {
-            Some(id) => {
-                let asked =
-                    |it: &&mut Waiting| it.wanted == Wanted::Delta && it.sequence <= sequence;
-                for request in shared.waiting.iter_mut().filter(asked) {
-                    request.delta.get_or_insert(id);
-                }
+        if let Some(id) = self.queue.back().map(|it| it.sealed.id) {
+            let asked = |it: &&mut Waiting| it.wanted == Wanted::Delta && it.sequence <= sequence;
+            for request in shared.waiting.iter_mut().filter(asked) {
+                request.delta.get_or_insert(id);
             }
-            None => {
-                if self.covered >= self.mark.map(|it| it.0) {
-                    self.as_of = self.as_of.max(Some(at));
-                    let last = self.newest_delta;
-                    shared.act(Action::Renew(Lease::Delta { last }));
-                }
-                shared.answer(&Answer::Nothing, |it| {
-                    it.wanted == Wanted::Delta && it.sequence <= sequence
-                });
-            }
+            return;
         }
+        if self.covered >= self.mark.map(|it| it.0) {
+            self.as_of = self.as_of.max(Some(at));
+            let last = self.newest_delta;
+            shared.act(Action::Renew(Lease::Delta { last }));
+        }
+        shared.answer(&Answer::Nothing, |it| {
+            it.wanted == Wanted::Delta && it.sequence <= sequence
+        });
     }
 
     /// Asks for a cut, if that may be.
@@ -597,7 +597,7 @@ impl Running {
         self.newest = Some(object.key.clone());
         let created = created(&object);
         shared.act(Action::Renew(Lease::Full { last, created }));
-        self.answer_full(&object, full, shared);
+        answer_full(&object, full, shared);
         self.base = Some(object);
         // Revisions that were compacted since then are not in it.
         let open = self.link != Link::Closed || shared.config.delta_period.is_none();
@@ -612,21 +612,11 @@ impl Running {
         self.floating = None;
     }
 
-    fn answer_full(&self, object: &Object, full: FullRun, shared: &mut Shared) {
-        let answer = Answer::Taken(Box::new(object.clone()));
-        shared.answer(&answer, |it| match it.wanted {
-            Wanted::Delta => false,
-            Wanted::Full { is_final } => {
-                it.sequence <= full.sequence && (full.is_final || !is_final)
-            }
-        });
-    }
-
     fn full_unneeded(&mut self, shared: &mut Shared) {
         let Some(full) = self.full.take() else { return };
         self.release(shared);
         if let Some(base) = self.base.clone() {
-            self.answer_full(&base, full, shared);
+            answer_full(&base, full, shared);
         }
     }
 
@@ -680,4 +670,13 @@ impl Running {
             shared.act(Action::Release);
         }
     }
+}
+
+/// Whoever asked before it was begun, for a snapshot like this.
+fn answer_full(object: &Object, full: FullRun, shared: &mut Shared) {
+    let answer = Answer::Taken(Box::new(object.clone()));
+    shared.answer(&answer, |it| match it.wanted {
+        Wanted::Delta => false,
+        Wanted::Full { is_final } => it.sequence <= full.sequence && (full.is_final || !is_final),
+    });
 }

@@ -232,8 +232,8 @@ impl World {
     fn pick(&mut self, which: u8) -> Option<(Job, i64)> {
         let jobs: Vec<Job> = self.jobs.keys().copied().collect();
         let job = *jobs.get(usize::from(which) % jobs.len().max(1))?;
-        let queue = self.jobs.get_mut(&job).unwrap();
-        let argument = queue.pop_front().unwrap();
+        let queue = self.jobs.get_mut(&job)?;
+        let argument = queue.pop_front()?;
         if queue.is_empty() {
             self.jobs.remove(&job);
         }
