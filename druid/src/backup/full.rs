@@ -191,12 +191,9 @@ async fn carry(
     let packed = packed.map_err(|it| FullError::Pack(io::Error::other(it)))?;
     match (fed, packed, written) {
         (Ok(()), Ok(()), Ok(written)) => Ok(written),
-        (Err(error), _, _) => Err(error),
         // A store that reads no more says why.
-        (Ok(()), Err(FullError::Pack(_)), Err(error)) | (Ok(()), Ok(()), Err(error)) => {
-            Err(error.into())
-        }
-        (Ok(()), Err(error), _) => Err(error),
+        (Ok(()), Ok(()) | Err(FullError::Pack(_)), Err(error)) => Err(error.into()),
+        (Err(error), _, _) | (Ok(()), Err(error), _) => Err(error),
     }
 }
 

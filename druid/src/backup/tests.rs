@@ -1,4 +1,3 @@
-mod directory;
 mod measure;
 pub(crate) mod store;
 
@@ -27,7 +26,7 @@ use super::snapshots::{Handle, Leadership, Options, start};
 use crate::etcd::tests::common::{Cluster, Release};
 use crate::etcd::{Client, Keys};
 use crate::store::Store;
-use directory::Directory;
+use crate::store::local::Local;
 use store::Failing;
 
 const D: Duration = Duration::from_secs(10);
@@ -58,7 +57,7 @@ fn options(temporary: &Path) -> Options {
         packing: Packing::Gzip,
         threads: 2,
         temporary: temporary.to_owned(),
-        snapshot_timeout: Duration::from_secs(60),
+        snapshot_timeout: Duration::from_mins(1),
         retention: Policy {
             fulls: Fulls::Exponential,
             deltas: SignedDuration::ZERO,
@@ -76,7 +75,7 @@ impl Bed {
 
     async fn on(cluster: Cluster, root: TempDir, change: impl FnOnce(&mut Options)) -> Self {
         let etcd = Client::new(cluster.nodes[0].client_url.parse().unwrap(), None).unwrap();
-        let inner = Directory(root.path().join("store"));
+        let inner = Local::new(root.path().join("store"));
         let failing = Failing::new(Arc::new(inner));
         let mut options = options(root.path());
         change(&mut options);
@@ -124,7 +123,7 @@ fn replay(root: &TempDir, listing: &Listing) -> BTreeMap<Vec<u8>, Option<Vec<u8>
     let chain = listing.newest().unwrap();
     let mut keys = BTreeMap::new();
     let base = content(root, &chain.base.key);
-    let facts = snapshot_file::verify(&base).unwrap();
+    let facts = snapshot_file::verify(base.as_slice()).unwrap();
     assert!(facts.revision >= chain.base.key.name.last().get());
     for delta in &chain.deltas {
         let bytes = content(root, &delta.object.key);
@@ -201,7 +200,7 @@ async fn everything_acknowledged_is_in_the_chain(release: Release) {
     );
 
     // A full one while writes go on; the chain goes on from it.
-    let (full, _) = tokio::join!(bed.handle.full(false, PATIENCE), async {
+    let (full, ()) = tokio::join!(bed.handle.full(false, PATIENCE), async {
         for i in 0..40 {
             put(&bed.etcd, "during", &i.to_string()).await;
         }
@@ -245,7 +244,7 @@ async fn what_was_written_last_is_uploaded_at_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_loses_nothing_and_is_not_hammered() {
     let bed = Bed::new(Release::V3_5_27, |options| {
-        options.config.delta_limit = 4000
+        options.config.delta_limit = 4000;
     })
     .await;
     bed.based().await;

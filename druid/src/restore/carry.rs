@@ -50,7 +50,9 @@ pub(crate) fn carry(
     let passed = std::thread::scope(|scope| {
         let checker =
             scope.spawn(move || check(object, unpack(codec, Pieces::new(received), LIMIT)));
-        let passed = pass(&mut packed, &mut sink, pieces);
+        let passed = pass(&mut packed, &mut sink, &pieces);
+        // The check sees the end of it.
+        drop(pieces);
         let checked = checker.join().map_err(|_| CarryError::Died)?;
         // What the check says of damage is more than what reading says.
         checked.and(passed).map_err(CarryError::Read)
@@ -74,7 +76,7 @@ pub(crate) fn carry(
 fn pass(
     packed: &mut impl Read,
     sink: &mut Sink,
-    pieces: SyncSender<Vec<u8>>,
+    pieces: &SyncSender<Vec<u8>>,
 ) -> Result<(), ReadError> {
     loop {
         let mut piece = vec![0; PIECE];

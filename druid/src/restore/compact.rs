@@ -162,12 +162,11 @@ fn upload(
     let put = wait(source.runtime, putting);
     match (put, packed) {
         (Some(Ok(bytes)), Ok(())) => Ok(bytes),
-        (Some(Err(error)), Ok(())) => Err(error.into()),
         (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(CompactError::Disk {
             path: source.spool.to_owned(),
             source: error,
         }),
-        (Some(Err(error)), Err(_)) => Err(error.into()),
+        (Some(Err(error)), _) => Err(error.into()),
         (Some(Ok(_)), Err(error)) => Err(CompactError::Compaction(error.to_string())),
         (None, _) => Err(CompactError::Compaction("the upload died".to_owned())),
     }

@@ -77,7 +77,7 @@ fn deltas<K: Sink<Error = DrainError<io::Error>>>(
 ) -> Result<(), Failure> {
     let (pieces, received) = sync_channel(WAITING);
     std::thread::scope(|scope| {
-        scope.spawn(|| unpack_all(source, &chain.deltas, pieces));
+        scope.spawn(move || unpack_all(source, &chain.deltas, &pieces));
         for (number, delta) in (1..).zip(&chain.deltas) {
             let key = &delta.object.key;
             progress(Progress::Delta(key, number, chain.deltas.len()));
@@ -126,9 +126,9 @@ fn one<K: Sink<Error = DrainError<io::Error>>>(
 }
 
 /// Sends the pieces of each delta and its end, as long as somebody takes them.
-fn unpack_all(source: &Source<'_>, deltas: &[Delta], pieces: SyncSender<Piece>) {
+fn unpack_all(source: &Source<'_>, deltas: &[Delta], pieces: &SyncSender<Piece>) {
     for delta in deltas {
-        let end = match unpack_one(source, &delta.object, &pieces) {
+        let end = match unpack_one(source, &delta.object, pieces) {
             Ok(true) => Piece::End,
             Ok(false) => return,
             Err(error) => Piece::Failed(error),

@@ -37,7 +37,7 @@ pub(crate) fn survey(
     listing: &Listing,
     directory: &Path,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Known, SurveyError> {
+) -> Result<Known, Box<SurveyError>> {
     let todo = Mutex::new(listing.snapshots().iter());
     let known = Mutex::new(Ok(Known::default()));
     let work = || {
@@ -61,7 +61,11 @@ pub(crate) fn survey(
     known.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn note(known: &mut Result<Known, SurveyError>, object: &Object, found: Result<Found, ReadError>) {
+fn note(
+    known: &mut Result<Known, Box<SurveyError>>,
+    object: &Object,
+    found: Result<Found, ReadError>,
+) {
     let key = object.key.clone();
     match (known.as_mut(), found) {
         (Ok(known), Ok(Found::Whole(Some(holds)))) => {
@@ -70,7 +74,9 @@ fn note(known: &mut Result<Known, SurveyError>, object: &Object, found: Result<F
         (Ok(known), Ok(Found::Damaged(why))) => {
             known.damaged.insert(key, why);
         }
-        (Ok(_), Err(error)) => *known = Err(SurveyError { object: key, error }),
+        (Ok(_), Err(error)) => {
+            *known = Err(Box::new(SurveyError { object: key, error }));
+        }
         (Ok(_), Ok(Found::Whole(None))) | (Err(_), _) => {}
     }
 }

@@ -9,11 +9,11 @@ use crate::store::location::{Location, OpenError};
 /// `STORE`, or the flags.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreAt {
-    /// The store: the directory that v2/ is in, or PROVIDER://CONTAINER/PREFIX
+    /// The store: the directory that v2/ is in, or <PROVIDER://CONTAINER/PREFIX>
     ///
-    /// For example /backups/etcd-main or s3://bucket/etcd-main. The flags below say the same;
+    /// For example /backups/etcd-main or <s3://bucket/etcd-main>. The flags below say the same;
     /// credentials come from the environment as for etcd-backup-restore, for example
-    /// AWS_APPLICATION_CREDENTIALS=DIRECTORY.
+    /// `AWS_APPLICATION_CREDENTIALS=DIRECTORY`.
     #[arg(value_name = "STORE", conflicts_with_all = ["storage-provider", "store-container", "store-prefix"])]
     store: Option<String>,
     #[command(flatten)]
@@ -95,8 +95,8 @@ pub(crate) fn name(store: &str, flags: &mut StoreFlags) -> Result<(), StoreAtErr
         });
     }
     flags.provider = known.parse::<Chosen>().ok().and_then(|it| it.0);
-    flags.container = container.to_owned();
-    flags.prefix = prefix.trim_end_matches('/').to_owned();
+    container.clone_into(&mut flags.container);
+    prefix.trim_end_matches('/').clone_into(&mut flags.prefix);
     Ok(())
 }
 
@@ -126,11 +126,10 @@ mod tests {
         Ok((provider, flags.container, flags.prefix))
     }
 
-    fn is(
-        provider: &str,
-        container: &str,
-        prefix: &str,
-    ) -> Result<(String, String, String), String> {
+    type Named = Result<(String, String, String), String>;
+
+    #[expect(clippy::unnecessary_wraps, reason = "compared with a result")]
+    fn is(provider: &str, container: &str, prefix: &str) -> Named {
         Ok((provider.to_owned(), container.to_owned(), prefix.to_owned()))
     }
 

@@ -1,5 +1,6 @@
 //! `druid copy`: from one store into another, each object checked on its way.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,10 +213,10 @@ fn words(report: &Report) -> String {
         report.left_out,
     );
     if let Some(warning) = &report.warning {
-        text += &format!("warning: {warning}\n");
+        let _ = writeln!(text, "warning: {warning}");
     }
     for failed in &report.failed {
-        text += &format!("NOT COPIED: {failed}\n");
+        let _ = writeln!(text, "NOT COPIED: {failed}");
     }
     text
 }

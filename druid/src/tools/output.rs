@@ -73,7 +73,7 @@ impl Shown {
         match what {
             Progress::Base(_) => self.0.set_message("full snapshot"),
             Progress::Delta(_, number, all) => {
-                self.0.set_message(format!("delta {number} of {all}"))
+                self.0.set_message(format!("delta {number} of {all}"));
             }
             Progress::Bytes(more) => self.0.inc(*more),
             Progress::Damaged(key, why) => {

@@ -1,5 +1,6 @@
 //! `druid restore`: the newest chain of a store as the data directory of a member.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     /// The name of the member.
     #[arg(long, value_name = "NAME", default_value = "default")]
     name: String,
-    /// All members of the new cluster, NAME=PEER_URL,...
+    /// All members of the new cluster, `NAME=PEER_URL`,...
     #[arg(
         long,
         value_name = "LIST",
@@ -89,6 +90,7 @@ pub(crate) struct Args {
 
 /// Flags of etcdbrctl that tune the etcd inside it; there is none here.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "flags of another program")]
 pub(super) struct Embedded {
     #[arg(long, hide = true)]
     max_fetchers: Option<String>,
@@ -248,17 +250,23 @@ fn words(report: &Report) -> String {
         text::duration(report.milliseconds),
     );
     if let Some(aside) = &report.moved_aside {
-        text += &format!("The former data directory is {}.\n", aside.display());
+        let _ = writeln!(text, "The former data directory is {}.", aside.display());
     }
     if report.leases_added > 0 {
         let leases = text::counted(report.leases_added, "lease");
-        text += &format!("{leases} younger than the full snapshot got a record and will expire.\n");
+        let _ = writeln!(
+            text,
+            "{leases} younger than the full snapshot got a record and will expire."
+        );
     }
     for alarm in &report.alarms {
-        text += &format!("warning: the backup was taken under an alarm: {alarm}\n");
+        let _ = writeln!(
+            text,
+            "warning: the backup was taken under an alarm: {alarm}"
+        );
     }
     if let Some(lost) = &report.lost {
-        text += &format!("LOST, as was accepted: {lost}\n");
+        let _ = writeln!(text, "LOST, as was accepted: {lost}");
     }
     text
 }

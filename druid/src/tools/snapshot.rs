@@ -123,7 +123,7 @@ struct Taken {
 }
 
 /// How long the last upload may take after a signal.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 
 /// Takes them.
 pub(crate) async fn run(args: Args) -> ExitCode {

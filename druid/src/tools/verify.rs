@@ -51,7 +51,7 @@ enum VerifyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Survey(#[from] SurveyError),
+    Survey(#[from] Box<SurveyError>),
     #[error("the reader died: {0}")]
     Died(#[from] tokio::task::JoinError),
 }
@@ -94,7 +94,7 @@ async fn verify(args: &Args) -> Result<Inventory, VerifyError> {
         };
         let bar = output::bar(packed(&listing));
         let known = survey(&runtime, &location, &listing, &directory, &|bytes| {
-            bar.inc(bytes)
+            bar.inc(bytes);
         })?;
         bar.finish_and_clear();
         Ok(inventory::of(&listing, &known, Read::Everything))

@@ -128,7 +128,7 @@ struct Job {
 
 struct Packed {
     block: Vec<u8>,
-    packed: Vec<u8>,
+    bytes: Vec<u8>,
     crc: Crc,
 }
 
@@ -183,7 +183,7 @@ impl<W: Write> Parallel<W> {
             return Ok(());
         };
         let mut packed = next.recv().map_err(|_| gone())??;
-        self.sink.write_all(&packed.packed)?;
+        self.sink.write_all(&packed.bytes)?;
         self.crc.combine(&packed.crc);
         packed.block.clear();
         self.spare.push(packed.block);
@@ -250,7 +250,11 @@ fn pack(deflate: &mut Compress, block: Vec<u8>, flush: FlushCompress) -> io::Res
         }
         packed.reserve(BLOCK / 4);
     }
-    Ok(Packed { block, packed, crc })
+    Ok(Packed {
+        block,
+        bytes: packed,
+        crc,
+    })
 }
 
 fn gone() -> io::Error {

@@ -202,13 +202,17 @@ fn nothing_after(packed: &mut impl BufRead) -> io::Result<()> {
 }
 
 fn of_gzip(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => UnpackError::Cut.into(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            UnpackError::Damaged(error.to_string()).into()
-        }
+    let kind = error.kind();
+    if kind == io::ErrorKind::UnexpectedEof {
+        UnpackError::Cut.into()
+    } else if matches!(
+        kind,
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    ) {
+        UnpackError::Damaged(error.to_string()).into()
+    } else {
         // Of the reader below.
-        _ => error,
+        error
     }
 }
 
