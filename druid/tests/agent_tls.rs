@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use common_agent::Pods;
 use common_preflight::Release::{V3_4_34, V3_5_27};
-use common_preflight::until;
+use common_preflight::{Release, until};
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
@@ -83,53 +83,61 @@ fn https(ca: &Ca, port: u16, path: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// A member that is set up and does not run yet, and who vouches for etcd and for its sidecar.
+fn set_up(release: Release) -> (Pods, Ca, Ca) {
+    let mut pods = Pods::new(release, 1);
+    let dir = pods.dir.path().to_owned();
+    let (etcd_ca, sidecar_ca) = (Ca::new(), Ca::new());
+    let etcd_ca_file = dir.join("etcd-ca.crt");
+    let sidecar_ca_file = dir.join("sidecar-ca.crt");
+    fs::write(&etcd_ca_file, &etcd_ca.pem).unwrap();
+    fs::write(&sidecar_ca_file, &sidecar_ca.pem).unwrap();
+    let etcd = etcd_ca.issue(&dir, "etcd");
+    let client = etcd_ca.issue(&dir, "client");
+    let sidecar = sidecar_ca.issue(&dir, "sidecar");
+    let https_url = pods.members[0].client_url().replace("http://", "https://");
+    pods.mounted["advertise-client-urls"]["a-0"] = json!([https_url]);
+    pods.mounted["client-transport-security"] = json!({
+        "auto-tls": false, "client-cert-auth": true, "trusted-ca-file": etcd_ca_file,
+        "cert-file": etcd.0, "key-file": etcd.1,
+    });
+    pods.write_mounted();
+    let member = &mut pods.members[0];
+    let listen = fs::read_to_string(member.home.join("mounted.yaml")).unwrap();
+    let plain = format!("\"listen-client-urls\":\"{}\"", member.client_url());
+    let secure = format!("\"listen-client-urls\":\"{https_url}\"");
+    assert!(listen.contains(&plain));
+    fs::write(
+        member.home.join("mounted.yaml"),
+        listen.replace(&plain, &secure),
+    )
+    .unwrap();
+    let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
+    member.service = https_url.clone();
+    member.server_args = vec![
+        format!("--endpoints={https_url}"),
+        flag("cacert", &etcd_ca_file),
+        flag("cert", &client.0),
+        flag("key", &client.1),
+        flag("server-cert", &sidecar.0),
+        flag("server-key", &sidecar.1),
+        "--insecure-skip-tls-verify=false".to_owned(),
+    ];
+    member.etcd_args = vec![
+        flag("backup-restore-ca-cert-bundle-path", &sidecar_ca_file),
+        flag("etcd-client-cert-path", &client.0),
+        flag("etcd-client-key-path", &client.1),
+    ];
+    member.sidecar_tls = true;
+    (pods, etcd_ca, sidecar_ca)
+}
+
 #[test]
 fn both_programs_and_etcd_talk_tls_and_renewed_certificates_are_used() {
     for release in [V3_4_34, V3_5_27] {
-        let mut pods = Pods::new(release, 1);
+        let (mut pods, etcd_ca, sidecar_ca) = set_up(release);
         let dir = pods.dir.path().to_owned();
-        let (etcd_ca, sidecar_ca) = (Ca::new(), Ca::new());
-        let etcd_ca_file = dir.join("etcd-ca.crt");
-        let sidecar_ca_file = dir.join("sidecar-ca.crt");
-        fs::write(&etcd_ca_file, &etcd_ca.pem).unwrap();
-        fs::write(&sidecar_ca_file, &sidecar_ca.pem).unwrap();
-        let etcd = etcd_ca.issue(&dir, "etcd");
-        let client = etcd_ca.issue(&dir, "client");
-        let sidecar = sidecar_ca.issue(&dir, "sidecar");
-        let https_url = pods.members[0].client_url().replace("http://", "https://");
-        pods.mounted["advertise-client-urls"]["a-0"] = json!([https_url]);
-        pods.mounted["client-transport-security"] = json!({
-            "auto-tls": false, "client-cert-auth": true, "trusted-ca-file": etcd_ca_file,
-            "cert-file": etcd.0, "key-file": etcd.1,
-        });
-        pods.write_mounted();
         let member = &mut pods.members[0];
-        let listen = fs::read_to_string(member.home.join("mounted.yaml")).unwrap();
-        let plain = format!("\"listen-client-urls\":\"{}\"", member.client_url());
-        let secure = format!("\"listen-client-urls\":\"{https_url}\"");
-        assert!(listen.contains(&plain));
-        fs::write(
-            member.home.join("mounted.yaml"),
-            listen.replace(&plain, &secure),
-        )
-        .unwrap();
-        let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
-        member.service = https_url.clone();
-        member.server_args = vec![
-            format!("--endpoints={https_url}"),
-            flag("cacert", &etcd_ca_file),
-            flag("cert", &client.0),
-            flag("key", &client.1),
-            flag("server-cert", &sidecar.0),
-            flag("server-key", &sidecar.1),
-            "--insecure-skip-tls-verify=false".to_owned(),
-        ];
-        member.etcd_args = vec![
-            flag("backup-restore-ca-cert-bundle-path", &sidecar_ca_file),
-            flag("etcd-client-cert-path", &client.0),
-            flag("etcd-client-key-path", &client.1),
-        ];
-        member.sidecar_tls = true;
         member.start();
         until("etcd serves", || {
             https(&etcd_ca, member.wrapper, "/readyz").is_some_and(|it| it.contains(" 200 OK"))
