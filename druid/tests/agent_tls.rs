@@ -113,7 +113,7 @@ fn set_up(release: Release) -> (Pods, Ca, Ca) {
     )
     .unwrap();
     let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
-    member.service = https_url.clone();
+    member.service.clone_from(&https_url);
     member.server_args = vec![
         format!("--endpoints={https_url}"),
         flag("cacert", &etcd_ca_file),
