@@ -41,6 +41,8 @@ pub(crate) struct Pod {
     pub(crate) binary: PathBuf,
     pub(crate) server_args: Vec<String>,
     pub(crate) etcd_args: Vec<String>,
+    /// Whether the sidecar speaks TLS.
+    pub(crate) sidecar_tls: bool,
     pub(crate) service: String,
     config: PathBuf,
     pub(crate) server: Option<Child>,
@@ -134,6 +136,7 @@ impl Pod {
             binary: release.path(),
             server_args: Vec::new(),
             etcd_args: Vec::new(),
+            sidecar_tls: false,
             service: String::new(),
             config: home.join("mounted.yaml"),
             server: None,
@@ -191,7 +194,6 @@ impl Pod {
         command
             .arg("server")
             .arg(format!("--server-port={}", self.sidecar))
-            .arg(format!("--endpoints={}", self.client_url()))
             .arg(format!("--service-endpoints={}", self.service))
             .arg(format!("--data-dir={}", self.data_dir().display()))
             .args([
@@ -200,6 +202,13 @@ impl Pod {
                 "--log-level=4",
             ])
             .args(&self.server_args);
+        if !self
+            .server_args
+            .iter()
+            .any(|arg| arg.starts_with("--endpoints"))
+        {
+            command.arg(format!("--endpoints={}", self.client_url()));
+        }
         self.server = Some(command.spawn().unwrap());
     }
 
@@ -213,7 +222,7 @@ impl Pod {
                 self.sidecar
             ))
             .arg("--etcd-server-name=127.0.0.1")
-            .arg("--backup-restore-tls-enabled=false")
+            .arg(format!("--backup-restore-tls-enabled={}", self.sidecar_tls))
             .arg(format!("--etcd-client-port={}", self.client))
             .arg(format!("--etcd-wrapper-port={}", self.wrapper))
             .arg(format!("--exit-code-file={}", self.marker().display()))

@@ -1,0 +1,178 @@
+//! Both programs of a member and genuine etcd with TLS everywhere, as an operator sets it up.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is how a test fails"
+)]
+
+mod common_agent;
+mod common_preflight;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common_agent::Pods;
+use common_preflight::Release::{V3_4_34, V3_5_27};
+use common_preflight::{Release, until};
+use nix::sys::signal::Signal;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::json;
+
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    fn issue(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let params = CertificateParams::new(names).unwrap();
+        let (cert_file, key_file) = (
+            dir.join(format!("{name}.crt")),
+            dir.join(format!("{name}.key")),
+        );
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(&cert_file, cert.pem()).unwrap();
+        fs::write(&key_file, key.serialize_pem()).unwrap();
+        (cert_file, key_file)
+    }
+}
+
+/// The whole answer, if this CA vouches for the server.
+fn https(ca: &Ca, port: u16, path: &str) -> Option<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let mut stream = rustls::StreamOwned::new(connection, socket);
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut text = String::new();
+    // A server that hangs up without saying goodbye has still answered.
+    let _ = stream.read_to_string(&mut text);
+    (!text.is_empty()).then_some(text)
+}
+
+/// A member that is set up and does not run yet, and who vouches for etcd and for its sidecar.
+fn set_up(release: Release) -> (Pods, Ca, Ca) {
+    let mut pods = Pods::new(release, 1);
+    let dir = pods.dir.path().to_owned();
+    let (etcd_ca, sidecar_ca) = (Ca::new(), Ca::new());
+    let etcd_ca_file = dir.join("etcd-ca.crt");
+    let sidecar_ca_file = dir.join("sidecar-ca.crt");
+    fs::write(&etcd_ca_file, &etcd_ca.pem).unwrap();
+    fs::write(&sidecar_ca_file, &sidecar_ca.pem).unwrap();
+    let etcd = etcd_ca.issue(&dir, "etcd");
+    let client = etcd_ca.issue(&dir, "client");
+    let sidecar = sidecar_ca.issue(&dir, "sidecar");
+    let https_url = pods.members[0].client_url().replace("http://", "https://");
+    pods.mounted["advertise-client-urls"]["a-0"] = json!([https_url]);
+    pods.mounted["client-transport-security"] = json!({
+        "auto-tls": false, "client-cert-auth": true, "trusted-ca-file": etcd_ca_file,
+        "cert-file": etcd.0, "key-file": etcd.1,
+    });
+    pods.write_mounted();
+    let member = &mut pods.members[0];
+    let listen = fs::read_to_string(member.home.join("mounted.yaml")).unwrap();
+    let plain = format!("\"listen-client-urls\":\"{}\"", member.client_url());
+    let secure = format!("\"listen-client-urls\":\"{https_url}\"");
+    assert!(listen.contains(&plain));
+    fs::write(
+        member.home.join("mounted.yaml"),
+        listen.replace(&plain, &secure),
+    )
+    .unwrap();
+    let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
+    member.service.clone_from(&https_url);
+    member.server_args = vec![
+        format!("--endpoints={https_url}"),
+        flag("cacert", &etcd_ca_file),
+        flag("cert", &client.0),
+        flag("key", &client.1),
+        flag("server-cert", &sidecar.0),
+        flag("server-key", &sidecar.1),
+        "--insecure-skip-tls-verify=false".to_owned(),
+    ];
+    member.etcd_args = vec![
+        flag("backup-restore-ca-cert-bundle-path", &sidecar_ca_file),
+        flag("etcd-client-cert-path", &client.0),
+        flag("etcd-client-key-path", &client.1),
+    ];
+    member.sidecar_tls = true;
+    (pods, etcd_ca, sidecar_ca)
+}
+
+#[test]
+fn both_programs_and_etcd_talk_tls_and_renewed_certificates_are_used() {
+    for release in [V3_4_34, V3_5_27] {
+        let (mut pods, etcd_ca, sidecar_ca) = set_up(release);
+        let dir = pods.dir.path().to_owned();
+        let member = &mut pods.members[0];
+        member.start();
+        until("etcd serves", || {
+            https(&etcd_ca, member.wrapper, "/readyz").is_some_and(|it| it.contains(" 200 OK"))
+        });
+        until("it leads", || {
+            https(&sidecar_ca, member.sidecar, "/healthz").is_some_and(|it| it.contains("true"))
+        });
+        let headers = https(&sidecar_ca, member.sidecar, "/healthz")
+            .unwrap()
+            .to_ascii_lowercase();
+        assert!(headers.contains("strict-transport-security: max-age=31536000"));
+        assert!(headers.contains("content-security-policy: default-src 'self'"));
+        assert_eq!(
+            https(&etcd_ca, member.sidecar, "/healthz"),
+            None,
+            "another CA"
+        );
+
+        // All certificates are renewed; what runs takes them up.
+        let new_ca = Ca::new();
+        new_ca.issue(&dir, "sidecar");
+        until("the new certificate is served", || {
+            https(&new_ca, member.sidecar, "/healthz").is_some()
+        });
+        etcd_ca.issue(&dir, "client");
+        until("the new certificate is used", || {
+            member
+                .log("server")
+                .contains("the certificates for etcd were read again")
+        });
+        until("it still leads", || {
+            https(&new_ca, member.sidecar, "/healthz").is_some_and(|it| it.contains("true"))
+        });
+        member.signal_etcd(Signal::SIGTERM);
+        assert_eq!(member.etcd_ended().code(), Some(0));
+        assert_eq!(member.marked().as_deref(), Some("terminated"));
+    }
+}
