@@ -171,6 +171,8 @@ impl<R: Read> Read for Lzw<R> {
         while !self.ended && !buffer.is_empty() {
             let input = self.packed.fill_buf()?;
             let at_end = input.is_empty();
+            // The decoder reads ahead of its end, and what it has read cannot be told from nothing.
+            let input = input.get(..1).unwrap_or_default();
             let result = self.decoder.decode_bytes(input, buffer);
             self.packed.consume(result.consumed_in);
             let status = result
