@@ -9,13 +9,13 @@ mod mutants;
 mod rehearse;
 mod suite;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::{cluster, root};
 
-/// Developer commands of druid. None needs anything installed but Rust: etcd itself comes with
-/// the dependencies.
+/// Developer commands of druid. None needs anything installed but Rust, and Go where Kubernetes is
+/// concerned: etcd itself comes with the dependencies.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 #[command(after_help = "Start with `cargo xtask rehearse`.")]
@@ -43,7 +43,8 @@ enum Task {
     /// Everything that must pass before a change lands: format, lints, tests, documentation
     ///
     /// CI runs the same and nothing else. Stops at the first stage that fails, with the command
-    /// that repeats it. Tests start real etcd processes on free ports of 127.0.0.1.
+    /// that repeats it. Tests start real etcd and kube-apiserver processes on free ports of
+    /// 127.0.0.1.
     Test,
     /// Change the decision code in every small way and see whether the tests notice
     ///
@@ -66,6 +67,13 @@ enum Task {
     Bench {
         #[command(subcommand)]
         what: Bench,
+    },
+    /// A real Kubernetes API server on this machine, for trying things by hand
+    ///
+    /// Its components are built from source with Go, which takes some minutes the first time.
+    Cluster {
+        #[command(subcommand)]
+        what: cluster::cli::Cluster,
     },
     /// Print where an etcd binary is: 3.4.34, 3.5.27 or 3.6.15
     ///
@@ -103,16 +111,11 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Backup(options),
         } => bench_backup::run(&options),
+        Task::Cluster { what } => cluster::cli::run(&what),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");
         ExitCode::FAILURE
     })
-}
-
-/// The root of the repository.
-fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map_or(here.clone(), PathBuf::from)
 }

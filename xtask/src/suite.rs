@@ -11,7 +11,7 @@ use crate::command::{cargo, line, run as run_command};
 const MOST_TESTS_AT_ONCE: usize = 4;
 
 /// The stages, the quickest to fail first.
-fn stages() -> [(&'static str, Command); 4] {
+fn stages() -> [(&'static str, Command); 5] {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = format!("--test-threads={}", cores.clamp(1, MOST_TESTS_AT_ONCE));
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
@@ -28,6 +28,19 @@ fn stages() -> [(&'static str, Command); 4] {
                 "--",
                 "-D",
                 "warnings",
+            ]),
+        ),
+        // Tests would build it too, without a word for minutes.
+        (
+            "Kubernetes",
+            cargo([
+                "run",
+                "--quiet",
+                "--locked",
+                "--package=xtask",
+                "--",
+                "cluster",
+                "build",
             ]),
         ),
         // Always the whole workspace: a part of it would unify the features of the dependencies

@@ -1,0 +1,344 @@
+//! Clusters that stay up until they are taken down: each has a name, a directory under
+//! `target/cluster/`, and a record of the processes that were started for it.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::control_plane::{ControlPlaneError, Plan, is_ready};
+use super::layout::{Layout, write_private};
+use super::process::{Identity, ProcessError};
+use super::tools::{Tools, ToolsError};
+
+/// Longer names make paths that are too long for sockets.
+const LONGEST_NAME: usize = 40;
+
+/// Why a cluster was not brought up, taken down or found.
+#[derive(Debug, Error)]
+pub(crate) enum NamedError {
+    /// No such cluster.
+    #[error(
+        "the cluster {name} is not up; bring it up with `{}`",
+        up_command(name)
+    )]
+    NotUp {
+        /// Which.
+        name: ClusterName,
+    },
+    /// Some of its processes have ended.
+    #[error(
+        "{process} of the cluster {name} has ended; bring it up anew with `{}`",
+        up_command(name)
+    )]
+    Broken {
+        /// Which cluster.
+        name: ClusterName,
+        /// What has ended.
+        process: String,
+    },
+    /// The components could not be built.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] ControlPlaneError),
+    /// A process did not start or end.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file could not be read, written or removed.
+    #[error("{}: {source}; free some space, or see whose file it is", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The record cannot be read.
+    #[error(
+        "{} is not what was written there ({source}); end the processes that name its directory by \
+         hand (`ps -ef`), then remove it",
+        path.display()
+    )]
+    Record {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+fn up_command(name: &ClusterName) -> String {
+    let command = "cargo xtask cluster up --control-plane-only";
+    if name.0 == ClusterName::default().0 {
+        command.to_owned()
+    } else {
+        format!("{command} --name {name}")
+    }
+}
+
+/// The name of a cluster, which is the name of its directory: small letters, digits and dashes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterName(String);
+
+impl Default for ClusterName {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl std::fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why it is no name.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "`{0}` cannot name a cluster; use at most {LONGEST_NAME} small letters, digits and dashes, and \
+     no dash first"
+)]
+pub struct NameError(String);
+
+impl FromStr for ClusterName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if (1..=LONGEST_NAME).contains(&text.len())
+            && !text.starts_with('-')
+            && text.chars().all(allowed)
+        {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError(text.to_owned()))
+        }
+    }
+}
+
+/// What is remembered of a cluster: `cluster.json`, written after each start of a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Where its API server is.
+    pub(crate) server: String,
+    /// In the order in which they were started.
+    pub(crate) processes: Vec<Process>,
+}
+
+/// A process of a cluster.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) identity: Identity,
+}
+
+impl Record {
+    /// The first that has ended.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        self.processes
+            .iter()
+            .find(|process| !process.identity.is_running())
+            .map(|process| process.name.as_str())
+    }
+}
+
+/// Whether a cluster was brought up, or was so before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Up {
+    Now,
+    Before,
+}
+
+/// The clusters of one directory.
+#[derive(Debug)]
+pub(crate) struct Clusters {
+    directory: PathBuf,
+}
+
+impl Clusters {
+    /// Those of `cargo xtask cluster`.
+    pub(crate) fn of_the_repository() -> Self {
+        Self::in_directory(crate::root().join("target/cluster"))
+    }
+
+    fn in_directory(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    pub(crate) fn layout(&self, name: &ClusterName) -> Layout {
+        Layout::new(&self.directory.join(&name.0))
+    }
+
+    /// Brings it up unless it is. What is left of one that has ended is removed first.
+    pub(crate) fn up(&self, name: &ClusterName) -> Result<Up, NamedError> {
+        let tools = Tools::control_plane()?;
+        let _lock = self.lock()?;
+        let layout = self.layout(name);
+        if let Some(record) = read(&layout)?
+            && record.ended().is_none()
+            && is_ready(&tools, &layout)
+        {
+            return Ok(Up::Before);
+        }
+        remove(&layout)?;
+        let directory = layout.directory();
+        let made = DirBuilder::new().mode(0o700).create(directory);
+        made.map_err(file(directory))?;
+        let plan = Plan::prepare(layout.clone(), tools)?;
+        let started = start(&plan, &layout);
+        if started.is_err() {
+            // Its logs stay until the next time.
+            kill(&layout)?;
+        }
+        started.map(|()| Up::Now)
+    }
+
+    /// Takes it down and removes its directory. Says whether there was one.
+    pub(crate) fn down(&self, name: &ClusterName) -> Result<bool, NamedError> {
+        let layout = self.layout(name);
+        if !layout.directory().exists() {
+            return Ok(false);
+        }
+        let _lock = self.lock()?;
+        remove(&layout)?;
+        Ok(true)
+    }
+
+    /// The record of one that is up.
+    pub(crate) fn find(&self, name: &ClusterName) -> Result<Record, NamedError> {
+        let record =
+            read(&self.layout(name))?.ok_or_else(|| NamedError::NotUp { name: name.clone() })?;
+        match record.ended() {
+            None => Ok(record),
+            Some(process) => Err(NamedError::Broken {
+                name: name.clone(),
+                process: process.to_owned(),
+            }),
+        }
+    }
+
+    /// All that have a record, up or not.
+    pub(crate) fn all(&self) -> Result<Vec<(ClusterName, Record)>, NamedError> {
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file(&self.directory)(error)),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(file(&self.directory))?;
+            let Some(name) = entry.file_name().to_str().and_then(|it| it.parse().ok()) else {
+                continue;
+            };
+            if let Some(record) = read(&self.layout(&name))? {
+                all.push((name, record));
+            }
+        }
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(all)
+    }
+
+    /// One at a time brings clusters up or takes them down.
+    fn lock(&self) -> Result<File, NamedError> {
+        let failed = file(&self.directory);
+        std::fs::create_dir_all(&self.directory)
+            .and_then(|()| File::open(&self.directory))
+            .and_then(|directory| directory.lock().map(|()| directory))
+            .map_err(failed)
+    }
+}
+
+/// Starts the components, each recorded as soon as it runs, and waits until all is ready.
+fn start(plan: &Plan, layout: &Layout) -> Result<(), NamedError> {
+    let mut record = Record {
+        server: plan.server(),
+        processes: Vec::new(),
+    };
+    let mut running = Vec::new();
+    for component in plan.components()? {
+        let mut child = component.detached(layout)?;
+        if let Err(error) = remember(&mut record, component.name, &child, layout) {
+            // Nothing that is not recorded may go on.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        running.push((component.name, child));
+    }
+    Ok(plan.await_ready(&mut running)?)
+}
+
+fn remember(
+    record: &mut Record,
+    name: &str,
+    child: &Child,
+    layout: &Layout,
+) -> Result<(), NamedError> {
+    let path = path_of_record(layout);
+    record.processes.push(Process {
+        name: name.to_owned(),
+        identity: Identity::of(child).map_err(file(&path))?,
+    });
+    let text = serde_json::to_string_pretty(record).map_err(|source| NamedError::Record {
+        path: path.clone(),
+        source,
+    })?;
+    // A record that is half written would forget processes.
+    let fresh = path.with_extension("json.new");
+    write_private(&fresh, &text)
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .map_err(file(&path))
+}
+
+fn path_of_record(layout: &Layout) -> PathBuf {
+    layout.directory().join("cluster.json")
+}
+
+fn read(layout: &Layout) -> Result<Option<Record>, NamedError> {
+    let path = path_of_record(layout);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|source| NamedError::Record { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file(&path)(error)),
+    }
+}
+
+/// The last started first.
+fn kill(layout: &Layout) -> Result<(), NamedError> {
+    for process in read(layout)?
+        .iter()
+        .flat_map(|it| it.processes.iter().rev())
+    {
+        process.identity.kill(&process.name)?;
+    }
+    Ok(())
+}
+
+fn remove(layout: &Layout) -> Result<(), NamedError> {
+    kill(layout)?;
+    match std::fs::remove_dir_all(layout.directory()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(file(layout.directory())(error)),
+    }
+}
+
+fn file(path: &Path) -> impl Fn(io::Error) -> NamedError + use<> {
+    let path = path.to_owned();
+    move |source| NamedError::File {
+        path: path.clone(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Builds the components of Kubernetes, once: `xtask/kubernetes/` is a Go module that needs
+//! nothing but Go's module proxy. What was built is kept in `target/tools/kubernetes/` until one
+//! of its sources changes.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+/// What the components are built from. The module that is compiled is the one on disk; this copy
+/// tells whether that has changed, for cargo builds us anew when it does.
+const GO_MOD: &str = include_str!("../../kubernetes/go.mod");
+const GO_SUM: &str = include_str!("../../kubernetes/go.sum");
+const CONTROL_PLANE: &str = include_str!("../../kubernetes/control-plane/main.go");
+const LEASH: &str = include_str!("../../kubernetes/leash/main.go");
+
+/// The module that the components come from.
+const KUBERNETES: &str = "k8s.io/kubernetes";
+
+/// The build tags: no cloud providers.
+const TAGS: &str = "providerless,dockerless";
+
+/// What `go.mod` was written for: release 1.N of Go.
+const GO_MINOR: u32 = 24;
+
+/// Why there are no components.
+#[derive(Debug, Error)]
+pub enum ToolsError {
+    /// There is no Go.
+    #[error(
+        "Kubernetes is built from source, once, and there is no `go` in the PATH: install Go \
+         1.{GO_MINOR} or newer (https://go.dev/dl, or the package golang of your distribution)"
+    )]
+    NoGo,
+    /// There is an old Go.
+    #[error(
+        "Kubernetes is built from source, once, and {found} is too old for it: install Go \
+         1.{GO_MINOR} or newer (https://go.dev/dl)"
+    )]
+    OldGo {
+        /// As it calls itself.
+        found: String,
+    },
+    /// Go could not be run.
+    #[error("cannot run go: {0}")]
+    Run(io::Error),
+    /// Go did not build them.
+    #[error(
+        "go could not build {packages} in {} ({status}); what it said is above. Modules come from \
+         GOPROXY: is that reachable?",
+        module.display()
+    )]
+    Build {
+        /// What was to be built.
+        packages: String,
+        /// Where.
+        module: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The module does not say which Kubernetes it is.
+    #[error(
+        "xtask/kubernetes/go.mod does not require {KUBERNETES} in a release of the form v1.N.P"
+    )]
+    NoVersion,
+    /// A file could not be read, written or moved.
+    #[error("{}: {source}; `rm -r` the directory that it is in, and try again", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The components, built.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    directory: PathBuf,
+}
+
+impl Tools {
+    /// Builds kube-apiserver and kubectl if they are not there. That takes minutes the first time,
+    /// and says so; whoever else builds is waited for.
+    pub(crate) fn control_plane() -> Result<Self, ToolsError> {
+        let tools = Self {
+            directory: crate::root().join("target/tools/kubernetes"),
+        };
+        let stamp = stamp(&[GO_MOD, GO_SUM, CONTROL_PLANE, LEASH, TAGS]);
+        let stamp_file = tools.directory.join("control-plane.stamp");
+        let programs = [tools.kube_apiserver(), tools.kubectl(), tools.leash()];
+        let is_built = || {
+            programs.iter().all(|program| program.exists())
+                && std::fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp)
+        };
+        if is_built() {
+            return Ok(tools);
+        }
+        let directory = &tools.directory;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| ToolsError::File { path, source }
+        };
+        std::fs::create_dir_all(directory).map_err(failed(directory))?;
+        let lock = File::open(directory).map_err(failed(directory))?;
+        lock.lock().map_err(failed(directory))?;
+        if is_built() {
+            return Ok(tools);
+        }
+        tools.build(&["leash", "control-plane"])?;
+        for name in ["kube-apiserver", "kubectl"] {
+            let link = directory.join(name);
+            replace_link(&link, "control-plane").map_err(failed(&link))?;
+        }
+        std::fs::write(&stamp_file, &stamp).map_err(failed(&stamp_file))?;
+        Ok(tools)
+    }
+
+    /// Builds main packages of the module, under new names first: the old ones may be running.
+    fn build(&self, packages: &[&str]) -> Result<(), ToolsError> {
+        let module = crate::root().join("xtask/kubernetes");
+        check_go(&module)?;
+        let flags = linker_flags(version(GO_MOD).ok_or(ToolsError::NoVersion)?)?;
+        let fresh = tempfile::tempdir_in(&self.directory).map_err(|source| ToolsError::File {
+            path: self.directory.clone(),
+            source,
+        })?;
+        eprintln!(
+            "building {} of Kubernetes, which takes some minutes the first time",
+            packages.join(" and ")
+        );
+        let mut build = Command::new("go");
+        build
+            .args([
+                "build",
+                "-trimpath",
+                "-tags",
+                TAGS,
+                "-ldflags",
+                &flags,
+                "-o",
+            ])
+            .arg(fresh.path())
+            .args(packages.iter().map(|package| format!("./{package}")))
+            .current_dir(&module)
+            .env("CGO_ENABLED", "0")
+            .env("GOWORK", "off")
+            .stdin(Stdio::null());
+        let status = build.status().map_err(ToolsError::Run)?;
+        if !status.success() {
+            return Err(ToolsError::Build {
+                packages: packages.join(", "),
+                module,
+                status,
+            });
+        }
+        for package in packages {
+            let path = self.directory.join(package);
+            std::fs::rename(fresh.path().join(package), &path)
+                .map_err(|source| ToolsError::File { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The API server.
+    pub(crate) fn kube_apiserver(&self) -> PathBuf {
+        self.directory.join("kube-apiserver")
+    }
+
+    /// The client.
+    pub(crate) fn kubectl(&self) -> PathBuf {
+        self.directory.join("kubectl")
+    }
+
+    /// What ends a process with the one that started it.
+    pub(crate) fn leash(&self) -> PathBuf {
+        self.directory.join("leash")
+    }
+}
+
+fn stamp(sources: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for source in sources {
+        hash.update(source.len().to_le_bytes());
+        hash.update(source);
+    }
+    BASE64.encode(hash.finalize())
+}
+
+fn replace_link(link: &Path, target: &str) -> io::Result<()> {
+    match std::fs::remove_file(link) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// The release that a `go.mod` requires, as it writes it: `v1.34.4`.
+fn version(go_mod: &str) -> Option<&str> {
+    go_mod
+        .lines()
+        .map(|line| line.trim().trim_start_matches("require "))
+        .find_map(|line| line.strip_prefix(KUBERNETES)?.strip_prefix(' '))
+        .and_then(|rest| rest.split_whitespace().next())
+}
+
+/// The components say which release they are. Without that they refuse one another.
+fn linker_flags(version: &str) -> Result<String, ToolsError> {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
+        return Err(ToolsError::NoVersion);
+    };
+    let package = "k8s.io/component-base/version";
+    Ok(format!(
+        "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} \
+         -X {package}.gitMinor={minor}"
+    ))
+}
+
+fn check_go(module: &Path) -> Result<(), ToolsError> {
+    let answer = Command::new("go")
+        .args(["env", "GOVERSION"])
+        .current_dir(module)
+        .env("GOWORK", "off")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                ToolsError::NoGo
+            } else {
+                ToolsError::Run(error)
+            }
+        })?;
+    let found = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    if is_too_old(&found) {
+        return Err(ToolsError::OldGo { found });
+    }
+    Ok(())
+}
+
+/// Of `go1.26.8`. One that does not say so plainly (`devel ...`) is tried.
+fn is_too_old(found: &str) -> bool {
+    found
+        .strip_prefix("go1.")
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+        .and_then(|minor| minor.parse::<u32>().ok())
+        .is_some_and(|minor| minor < GO_MINOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_components_say_the_release_that_the_module_requires() {
+        let version = version(GO_MOD).unwrap();
+        assert!(version.starts_with("v1."), "{version}");
+        let flags = linker_flags("v1.34.4").unwrap();
+        assert!(flags.contains("gitVersion=v1.34.4 "), "{flags}");
+        assert!(flags.ends_with("gitMinor=34"), "{flags}");
+        assert!(linker_flags("v1").is_err());
+    }
+
+    #[test]
+    fn the_release_is_the_required_one_and_not_a_replacement() {
+        let text = "require (\n\tk8s.io/kubernetes-x v9.9.9\n\tk8s.io/kubernetes v1.2.3 // x\n)\n";
+        assert_eq!(version(text), Some("v1.2.3"));
+        assert_eq!(
+            version("require k8s.io/kubernetes v1.2.4\n"),
+            Some("v1.2.4")
+        );
+        assert_eq!(version("module x\n"), None);
+    }
+
+    #[test]
+    fn a_go_that_is_too_old_is_known_by_its_name() {
+        for (found, old) in [
+            ("go1.19.8", true),
+            ("go1.23", true),
+            ("go1.24rc1", false),
+            ("go1.26.8", false),
+            ("devel go1.30-abc", false),
+            ("", false),
+        ] {
+            assert_eq!(is_too_old(found), old, "{found}");
+        }
+    }
+
+    #[test]
+    fn any_change_of_a_source_is_another_stamp() {
+        let one = stamp(&["ab", "c"]);
+        assert_eq!(one.len(), 44);
+        assert_eq!(one, stamp(&["ab", "c"]));
+        assert_ne!(one, stamp(&["a", "bc"]));
+    }
+}

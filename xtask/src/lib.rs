@@ -1,0 +1,11 @@
+//! What developer commands and tests share: a real Kubernetes on this machine.
+
+pub mod cluster;
+
+use std::path::PathBuf;
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}
