@@ -115,6 +115,19 @@ impl Listing {
         self.snapshots.iter().rev().filter(is_full)
     }
 
+    /// The newest full snapshot, and the deltas that are in order after it: what the names say is
+    /// newest, whether it can be restored or not. Without a full snapshot, all deltas.
+    pub fn tail(&self) -> (Option<&Object>, &[Object]) {
+        let is_full = |it: &Object| it.key.name.kind() == Kind::Full;
+        match self.snapshots.iter().rposition(is_full) {
+            Some(at) => {
+                let (before, deltas) = self.snapshots.split_at(at + 1);
+                (before.last(), deltas)
+            }
+            None => (None, &self.snapshots),
+        }
+    }
+
     /// The same without some.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&Key) -> bool) -> Self {
