@@ -5,7 +5,9 @@
 mod api;
 mod api_server;
 mod args;
+mod backups;
 mod clients;
+mod counting;
 mod data;
 mod defragment;
 mod delegate;
@@ -18,6 +20,8 @@ mod mounted;
 mod parts;
 mod peer_urls;
 mod snapshot_args;
+mod snapshots;
+mod stored;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -46,13 +50,15 @@ use leases::Leases;
 use members::Members;
 use metrics::Numbers;
 use mounted::Source;
-use parts::Stored;
-
-/// The longest that a delegated snapshot may take.
-const SNAPSHOT: Duration = Duration::from_secs(15 * 60);
+use stored::StoredError;
 
 /// How long the last delta may take; a pod is given 30 s in all.
-const FLUSH: Duration = Duration::from_secs(25);
+const FLUSH: Duration = Duration::from_secs(24);
+/// When it is no longer waited for.
+const FLUSHED: Duration = Duration::from_secs(26);
+
+/// So much longer a delegated snapshot is waited for than its sidecar waits.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Why the server does not start.
 #[derive(Debug, Error)]
@@ -65,6 +71,8 @@ enum ServerError {
     Certificate(#[from] CertificateError),
     #[error("--data-dir: {0}")]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     #[error("the Kubernetes API: {0}")]
     Api(#[from] ApiError),
     #[error("--server-port {port}: {source}")]
@@ -106,18 +114,24 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     let leases = Arc::new(Leases::new(environment.api_server()?));
     let numbers = Numbers::new([clients.local_endpoint().as_str()]);
     let members = Arc::new(Members::default());
-    // A store brings both.
-    let stored = Stored::default();
+    let dir = DataDir::new(&args.data_dir)?;
+    let (tell, leadership) = watch::channel(Leadership::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    let around = stored::Around {
+        clients: Arc::clone(&clients),
+        numbers: numbers.clone(),
+        dir: dir.clone(),
+        leadership: leadership.clone(),
+        end: FLUSH,
+    };
+    let stored = stored::open(args, around, &mut tasks)?;
     let initialization = Arc::new(Initialization::new(Parts {
         source: source.clone(),
         clients: Arc::clone(&clients),
         members: Arc::clone(&members),
         leases: Arc::clone(&leases),
         numbers: numbers.clone(),
-        data: Arc::new(data::OnDisk::new(
-            DataDir::new(&args.data_dir)?,
-            environment.namespace.clone(),
-        )),
+        data: Arc::new(data::OnDisk::new(dir, environment.namespace.clone())),
         backups: stored.backups,
         accept_empty_store: args.accept_empty_store,
     }));
@@ -133,7 +147,6 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
         })?;
     let (stop, stopped) = watch::channel(false);
     let snapshots = stored.snapshots;
-    let (tell, leadership) = watch::channel(Leadership::default());
     let api = Api {
         source: source.clone(),
         clients: Arc::clone(&clients),
@@ -145,7 +158,7 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
             clients: Arc::clone(&clients),
             port: args.server_port,
             tls: certificates.is_some(),
-            deadline: SNAPSHOT.max(args.etcd_connection_timeout.0),
+            deadline: stored::full_deadline(args) + GRACE,
         },
         numbers: numbers.clone(),
     };
@@ -156,7 +169,6 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
         period: args.reelection_period.0,
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
-    let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow.run(tell, stopped.clone()));
     let defragmenter = Defragmenter {
         clients: Arc::clone(&clients),
@@ -195,7 +207,7 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
     if let Some(snapshots) = snapshots
-        && tokio::time::timeout(FLUSH, snapshots.finish())
+        && tokio::time::timeout(FLUSHED, snapshots.finish())
             .await
             .is_err()
     {
