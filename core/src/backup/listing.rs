@@ -115,17 +115,13 @@ impl Listing {
         self.snapshots.iter().rev().filter(is_full)
     }
 
-    /// The newest full snapshot, and the deltas that are in order after it: what the names say is
-    /// newest, whether it can be restored or not. Without a full snapshot, all deltas.
+    /// The newest full snapshot, and the deltas that reach beyond it, in order: what the names say,
+    /// whether it can be restored or not. Without a full snapshot, all deltas.
     pub fn tail(&self) -> (Option<&Object>, &[Object]) {
-        let is_full = |it: &Object| it.key.name.kind() == Kind::Full;
-        match self.snapshots.iter().rposition(is_full) {
-            Some(at) => {
-                let (before, deltas) = self.snapshots.split_at(at + 1);
-                (before.last(), deltas)
-            }
-            None => (None, &self.snapshots),
-        }
+        let full = self.bases().next();
+        let covered = |it: &Object| full.is_some_and(|full| it.last() <= full.last());
+        let covered = self.snapshots.partition_point(covered);
+        (full, self.snapshots.get(covered..).unwrap_or_default())
     }
 
     /// The same without some.

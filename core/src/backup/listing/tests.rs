@@ -248,6 +248,11 @@ fn the_tail_is_what_the_names_say_whether_it_connects_or_not() {
         names(&listing(&[hole, A, older, FULL])),
         (full, vec![A.to_owned(), hole.to_owned()])
     );
+    // A delta and a full snapshot of one second.
+    let same = "Incr-00000102-00000110-7.gz";
+    let at_once = "Full-00000000-00000110-7.gz";
+    let full = Some(at_once.to_owned());
+    assert_eq!(names(&listing(&[same, at_once])), (full, Vec::new()));
     assert_eq!(names(&listing(&[A])), (None, vec![A.to_owned()]));
     assert_eq!(names(&listing(&[])), (None, Vec::new()));
 }
