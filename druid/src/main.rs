@@ -1,10 +1,8 @@
 //! `druid`: run, back up and upgrade etcd clusters, safely.
 
-#[allow(dead_code, reason = "wip")]
 mod backup;
 mod bulk;
 mod clock;
-#[allow(dead_code, reason = "wip")]
 mod data_dir;
 mod engine;
 mod etcd;
@@ -21,9 +19,7 @@ mod serve;
 mod server;
 mod stamp;
 mod start_etcd;
-#[allow(dead_code, reason = "wip")]
 mod store;
-#[allow(dead_code, reason = "wip")]
 mod tools;
 mod web;
 
@@ -36,6 +32,9 @@ use tokio::runtime::Builder;
 
 /// The exit code of a command line that makes no sense (`EX_USAGE`): 2 is a verdict here.
 pub(crate) const USAGE: u8 = 64;
+
+/// How long threads may go on after the command is done.
+const LEFTOVERS: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Run, back up and upgrade etcd clusters, safely.
 #[derive(Debug, Parser)]
@@ -136,7 +135,12 @@ fn command_line(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
 
 fn on(runtime: &mut Builder, command: impl Future<Output = ExitCode>) -> ExitCode {
     match runtime.enable_all().build() {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            // What blocks, and nobody waits for any more, does not hold up the end.
+            runtime.shutdown_timeout(LEFTOVERS);
+            code
+        }
         Err(error) => fail(&format!("cannot start: {error}")),
     }
 }

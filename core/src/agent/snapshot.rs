@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::backup::names::{Key, Kind, Layout, Suffix};
+use crate::backup::names::{Key, Kind, Layout, Prefix, Suffix};
 
 /// Go's zero time: "none".
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -40,6 +40,23 @@ pub fn describe(key: &Key, place: &str, immutable_until: Option<Timestamp>) -> V
     })
 }
 
+/// Where the directory of a key's layout is. In a bucket that is a part of the key. `root` is that of
+/// a store that is a directory; there it is an absolute path, which ends in a slash.
+pub fn place(key: &Key, prefix: &Prefix, root: Option<&str>) -> String {
+    let layout = match key.layout {
+        Layout::V1 { .. } => "v1",
+        Layout::V2 => "v2",
+    };
+    let below = format!("{}{layout}", prefix.to_list());
+    match root {
+        Some(root) => {
+            let (root, below) = (root.trim_end_matches('/'), below.trim_start_matches('/'));
+            format!("{root}/{below}/")
+        }
+        None => below,
+    }
+}
+
 /// The answer of `/snapshot/latest`: the newest full snapshot and the deltas after it.
 pub fn latest(full: Option<&Value>, deltas: Vec<Value>) -> Value {
     let deltas = if deltas.is_empty() {
@@ -53,7 +70,6 @@ pub fn latest(full: Option<&Value>, deltas: Vec<Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::names::Prefix;
 
     fn told(key: &str) -> Value {
         let prefix = Prefix::parse("main").unwrap();
@@ -86,6 +102,20 @@ mod tests {
         assert_eq!(full["isFinal"], true);
         assert_eq!(full["compressionSuffix"], "");
         assert_eq!(full["snapDir"], "Backup-1500000000");
+    }
+
+    #[test]
+    fn a_place_is_a_path_where_the_store_is_a_directory() {
+        let prefix = Prefix::parse("main").unwrap();
+        let of = |key: &str, root| place(&Key::parse(&prefix, key).unwrap(), &prefix, root);
+        let full = "Full-00000000-00000101-1500000000";
+        assert_eq!(of(&format!("main/v2/{full}"), None), "main/v2");
+        assert_eq!(
+            of(&format!("main/v2/{full}"), Some("/a/b/")),
+            "/a/b/main/v2/"
+        );
+        let old = format!("main/v1/Backup-1500000000/{full}");
+        assert_eq!(of(&old, Some("/a")), "/a/main/v1/");
     }
 
     #[test]

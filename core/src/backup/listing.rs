@@ -115,6 +115,15 @@ impl Listing {
         self.snapshots.iter().rev().filter(is_full)
     }
 
+    /// The newest full snapshot, and the deltas that reach beyond it, in order: what the names say,
+    /// whether it can be restored or not. Without a full snapshot, all deltas.
+    pub fn tail(&self) -> (Option<&Object>, &[Object]) {
+        let full = self.bases().next();
+        let covered = |it: &Object| full.is_some_and(|full| it.last() <= full.last());
+        let covered = self.snapshots.partition_point(covered);
+        (full, self.snapshots.get(covered..).unwrap_or_default())
+    }
+
     /// The same without some.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&Key) -> bool) -> Self {

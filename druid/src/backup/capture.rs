@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::codec::Packing;
-use crate::etcd::{Client, Event as Change, Kind, Watch};
+use super::snapshots::Etcd;
+use crate::etcd::{Event as Change, Kind, Watch};
 use leases::Leases;
 pub(crate) use spool::SealedFile;
 use spool::{Spool, SpoolError};
@@ -74,14 +75,14 @@ impl Capture {
     /// One that waits for commands and tells on a channel what happens, each with `number`.
     pub(crate) fn start(
         options: Options,
-        client: Client,
+        etcd: Etcd,
         number: u64,
         told: mpsc::Sender<(u64, Told)>,
     ) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         let work = Work {
             options,
-            client,
+            etcd,
             number,
             told,
             watch: None,
@@ -116,7 +117,7 @@ impl Drop for Capture {
 
 struct Work {
     options: Options,
-    client: Client,
+    etcd: Etcd,
     number: u64,
     told: mpsc::Sender<(u64, Told)>,
     watch: Option<Watch>,
@@ -195,7 +196,7 @@ impl Work {
         self.watch = None;
         self.paused = false;
         self.next = from;
-        match self.client.watch(b"", from.get(), OPEN).await {
+        match (self.etcd)().watch(b"", from.get(), OPEN).await {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => self.ended(&error).await,
         }
@@ -234,7 +235,8 @@ impl Work {
         if events.is_empty() {
             return;
         }
-        self.bench.leases.learn(&self.client, &events).await;
+        let client = (self.etcd)();
+        self.bench.leases.learn(&client, &events).await;
         let mut events = events;
         while !events.is_empty() {
             let has = self.bench.spool.as_ref().map(|it| it.has);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use druid_core::agent::metrics::Failure;
 use druid_core::backup::Revision;
 use druid_core::backup::listing::Object;
 use druid_core::backup::names::{Key, Name, Prefix, UnixSeconds};
@@ -75,6 +76,21 @@ pub(crate) enum FullError {
     /// It is no longer wanted.
     #[error("the full snapshot was given up")]
     Cancelled,
+}
+
+impl FullError {
+    /// What it is counted as.
+    pub(crate) fn class(&self) -> Failure {
+        match self {
+            Self::Etcd(_) | Self::Digest { .. } | Self::Short { .. } | Self::TimedOut(_) => {
+                Failure::Etcd
+            }
+            Self::Store(_) => Failure::Store,
+            Self::Pack(_) => Failure::Disk,
+            Self::Unnameable(_) => Failure::History,
+            Self::Cancelled => Failure::Cancelled,
+        }
+    }
 }
 
 /// How long etcd may take for a call, or for the next bytes.

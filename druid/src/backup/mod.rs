@@ -5,7 +5,6 @@ pub(crate) mod capture;
 pub(crate) mod codec;
 pub(crate) mod collect;
 pub(crate) mod full;
-pub(crate) mod options;
 pub(crate) mod schedule;
 pub(crate) mod snapshots;
 pub(crate) mod upload;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use druid_core::agent::metrics::Failure;
 use druid_core::backup::Revision;
 use druid_core::backup::leftovers::Parts;
 use druid_core::backup::listing::{Listing, Object};
@@ -21,8 +22,11 @@ use super::codec::Packing;
 use super::collect::Round;
 use super::schedule::CronSchedule;
 use crate::etcd::Client;
-use crate::store::{Store, StoreError};
+use crate::store::{Listed, Store, StoreError};
 use driver::Driver;
+
+/// Gives the client of the member beside us. Asked for each time, as certificates are renewed.
+pub(crate) type Etcd = Arc<dyn Fn() -> Client + Send + Sync>;
 
 /// How to take snapshots, and of what.
 #[derive(Clone, Debug)]
@@ -69,20 +73,29 @@ pub(crate) struct Leases {
     pub(crate) delta: Option<(Option<Revision>, Timestamp)>,
 }
 
-/// What happened, for metrics and the log.
+/// What happened, for metrics.
 #[derive(Clone, Debug)]
 pub(crate) enum Notice {
+    /// What the store has was found out.
+    Surveyed {
+        /// The newest full snapshot.
+        full: Option<Object>,
+        /// The deltas after it.
+        deltas: Vec<Object>,
+    },
+    /// Events have to be read again, as the disk did not keep them.
+    SpoolLost,
     /// A full snapshot is over.
     Full {
         /// What came of it; `None` if it was not needed.
-        outcome: Result<Option<Object>, String>,
+        outcome: Result<Option<Object>, Failure>,
         /// How long it took.
         took: Duration,
     },
     /// An upload of a delta is over.
     Delta {
-        /// What came of it.
-        outcome: Result<Object, String>,
+        /// Whether it is in the store.
+        outcome: Result<Object, Failure>,
         /// How long it took.
         took: Duration,
     },
@@ -120,7 +133,7 @@ const NOTICES: usize = 64;
 /// Starts it. The task ends after [`Handle::stop`], or when every handle is gone.
 pub(crate) fn start(
     options: Options,
-    client: Client,
+    etcd: Etcd,
     store: Arc<dyn Store>,
 ) -> (Handle, JoinHandle<()>) {
     let (orders, received) = mpsc::channel(16);
@@ -128,7 +141,7 @@ pub(crate) fn start(
     let prefix = options.prefix.clone();
     let leases = watch::Sender::new(Leases::default());
     let lease_values = leases.subscribe();
-    let driver = Driver::new(options, client, Arc::clone(&store), leases, notices.clone());
+    let driver = Driver::new(options, etcd, Arc::clone(&store), leases, notices.clone());
     let state = driver.subscribe();
     let handle = Handle {
         orders,
@@ -158,10 +171,19 @@ impl Handle {
     }
 
     /// What is in the store now.
-    pub(crate) async fn latest(&self) -> Result<Listing, StoreError> {
+    pub(crate) async fn latest(&self) -> Result<(Listing, Vec<Listed>), StoreError> {
         let listed = self.store.list(&self.prefix.to_list()).await?;
-        let listed = listed.iter().map(|it| (it.key.as_str(), it.bytes));
-        Ok(Listing::read(&self.prefix, listed))
+        let objects = listed.iter().map(|it| (it.key.as_str(), it.bytes));
+        Ok((Listing::read(&self.prefix, objects), listed))
+    }
+
+    /// Until when one object cannot be deleted, if the store says so.
+    pub(crate) async fn immutable_until(
+        &self,
+        object: &Object,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let found = self.store.head(&object.key.to_string()).await?;
+        Ok(found.and_then(|it| it.immutable_until))
     }
 
     /// Where it is, now and after each change.

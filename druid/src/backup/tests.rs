@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::codec::{Limit, Packing, unpack};
 use super::schedule::CronSchedule;
-use super::snapshots::{Handle, Leadership, Options, start};
+use super::snapshots::{Etcd, Handle, Leadership, Options, start};
 use crate::etcd::tests::common::{Cluster, Release};
 use crate::etcd::{Client, Keys};
 use crate::store::Store;
@@ -67,6 +67,11 @@ fn options(temporary: &Path) -> Options {
     }
 }
 
+fn always(etcd: &Client) -> Etcd {
+    let etcd = etcd.clone();
+    Arc::new(move || etcd.clone())
+}
+
 impl Bed {
     async fn new(release: Release, change: impl FnOnce(&mut Options)) -> Self {
         let cluster = Cluster::start(&[release]);
@@ -79,7 +84,7 @@ impl Bed {
         let failing = Failing::new(Arc::new(inner));
         let mut options = options(root.path());
         change(&mut options);
-        let (handle, task) = start(options, etcd.clone(), Arc::new(failing.clone()));
+        let (handle, task) = start(options, always(&etcd), Arc::new(failing.clone()));
         handle.lead(Leadership::Led).await;
         Self {
             cluster,
@@ -92,7 +97,7 @@ impl Bed {
     }
 
     async fn listing(&self) -> Listing {
-        self.handle.latest().await.unwrap()
+        self.handle.latest().await.unwrap().0
     }
 
     /// Until the first full snapshot is there.

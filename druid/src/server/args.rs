@@ -8,6 +8,7 @@ use druid_core::agent::argv::Ignored;
 use druid_core::duration::GoDuration;
 
 use super::snapshot_args::SnapshotArgs;
+use crate::store::flags::StoreArgs;
 
 /// Flags that etcd-backup-restore has and that have no effect here, as what they tune is not there.
 pub(super) const IGNORED: [Ignored; 19] = [
@@ -130,6 +131,14 @@ pub(crate) struct Args {
     /// Let a member whose data is broken begin anew where the store is empty
     #[arg(long)]
     pub(super) accept_empty_store: bool,
+    /// The user of etcd that snapshots are taken as
+    #[arg(long, value_name = "NAME")]
+    pub(super) etcd_username: Option<String>,
+    /// Its password
+    #[arg(long, value_name = "PASSWORD")]
+    pub(super) etcd_password: Option<String>,
     #[command(flatten)]
     pub(super) snapshots: SnapshotArgs,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
 }

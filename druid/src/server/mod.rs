@@ -5,7 +5,9 @@
 mod api;
 mod api_server;
 mod args;
+mod backups;
 mod clients;
+mod counting;
 mod data;
 mod defragment;
 mod delegate;
@@ -18,6 +20,8 @@ mod mounted;
 mod parts;
 mod peer_urls;
 pub(crate) mod snapshot_args;
+mod snapshots;
+mod stored;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -48,12 +52,15 @@ use members::Members;
 use metrics::Numbers;
 use mounted::Source;
 use parts::Stored;
-
-/// The longest that a delegated snapshot may take.
-const SNAPSHOT: Duration = Duration::from_mins(15);
+use stored::StoredError;
 
 /// How long the last delta may take; a pod is given 30 s in all.
-const FLUSH: Duration = Duration::from_secs(25);
+const FLUSH: Duration = Duration::from_secs(24);
+/// When it is no longer waited for.
+const FLUSHED: Duration = Duration::from_secs(26);
+
+/// So much longer a delegated snapshot is waited for than its sidecar waits.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Why the server does not start.
 #[derive(Debug, Error)]
@@ -66,6 +73,8 @@ enum ServerError {
     Certificate(#[from] CertificateError),
     #[error("--data-dir: {0}")]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     #[error("the Kubernetes API: {0}")]
     Api(#[from] ApiError),
     #[error("--server-port {port}: {source}")]
@@ -104,7 +113,6 @@ struct Common {
     leases: Arc<Leases>,
     members: Arc<Members>,
     numbers: Numbers,
-    stored: Stored,
 }
 
 async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
@@ -113,7 +121,19 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     let schedule = Schedule::parse(&args.defragmentation_schedule)?;
     let environment = Environment::read();
     let common = common(args, &environment)?;
-    let initialization = Arc::new(initialization(args, environment, &common)?);
+    let dir = DataDir::new(&args.data_dir)?;
+    let (tell, leadership) = watch::channel(Leadership::default());
+    let mut tasks = JoinSet::new();
+    let around = stored::Around {
+        clients: Arc::clone(&common.clients),
+        numbers: common.numbers.clone(),
+        dir: dir.clone(),
+        leadership: leadership.clone(),
+        end: FLUSH,
+    };
+    let stored = stored::open(args, around, &mut tasks)?;
+    let data = data::OnDisk::new(dir, environment.namespace);
+    let initialization = Arc::new(initialization(args, data, &common, &stored));
     let certificates = match (&args.server_cert, &args.server_key) {
         (Some(cert), Some(key)) => Some(Certificates::read(cert, key)?),
         (Some(_) | None, _) => None,
@@ -125,19 +145,18 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
             source,
         })?;
     let (stop, stopped) = watch::channel(false);
-    let (tell, leadership) = watch::channel(Leadership::default());
     let api = Api {
         source: common.source.clone(),
         clients: Arc::clone(&common.clients),
         members: Arc::clone(&common.members),
         initialization: Arc::clone(&initialization),
         leadership: leadership.clone(),
-        snapshots: common.stored.snapshots.clone(),
+        snapshots: stored.snapshots.clone(),
         delegate: Delegate {
             clients: Arc::clone(&common.clients),
             port: args.server_port,
             tls: certificates.is_some(),
-            deadline: SNAPSHOT.max(args.etcd_connection_timeout.0),
+            deadline: stored::full_deadline(args) + GRACE,
         },
         numbers: common.numbers.clone(),
     };
@@ -148,13 +167,13 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
         period: args.reelection_period.0,
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
-    let mut tasks = tasks(args, &common, schedule, &leadership);
+    beside(&mut tasks, args, &common, &stored, schedule, &leadership);
     tasks.spawn(follow.run(tell, stopped.clone()));
     tracing::info!(port = args.server_port, "serving");
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
-    if let Some(snapshots) = common.stored.snapshots
-        && tokio::time::timeout(FLUSH, snapshots.finish())
+    if let Some(snapshots) = stored.snapshots
+        && tokio::time::timeout(FLUSHED, snapshots.finish())
             .await
             .is_err()
     {
@@ -174,38 +193,36 @@ fn common(args: &Args, environment: &Environment) -> Result<Common, ServerError>
         members: Arc::default(),
         clients: Arc::new(clients),
         source,
-        // A store brings both parts.
-        stored: Stored::default(),
     })
 }
 
 fn initialization(
     args: &Args,
-    environment: Environment,
+    data: data::OnDisk,
     common: &Common,
-) -> Result<Initialization, ServerError> {
-    let dir = DataDir::new(&args.data_dir)?;
-    let data = data::OnDisk::new(dir, environment.namespace);
-    Ok(Initialization::new(Parts {
+    stored: &Stored,
+) -> Initialization {
+    Initialization::new(Parts {
         source: common.source.clone(),
         clients: Arc::clone(&common.clients),
         members: Arc::clone(&common.members),
         leases: Arc::clone(&common.leases),
         numbers: common.numbers.clone(),
         data: Arc::new(data),
-        backups: common.stored.backups.clone(),
+        backups: stored.backups.clone(),
         accept_empty_store: args.accept_empty_store,
-    }))
+    })
 }
 
 /// What goes on beside serving.
-fn tasks(
+fn beside(
+    tasks: &mut JoinSet<()>,
     args: &Args,
     common: &Common,
+    stored: &Stored,
     schedule: Schedule,
     leadership: &watch::Receiver<Leadership>,
-) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
+) {
     let defragmenter = Defragmenter {
         clients: Arc::clone(&common.clients),
         numbers: common.numbers.clone(),
@@ -220,7 +237,7 @@ fn tasks(
         leadership.clone(),
     ));
     if args.enable_snapshot_lease_renewal
-        && let Some(snapshots) = &common.stored.snapshots
+        && let Some(snapshots) = &stored.snapshots
     {
         let names = leases::Names {
             full: args.full_snapshot_lease_name.clone(),
@@ -242,7 +259,6 @@ fn tasks(
             leadership.clone(),
         ));
     }
-    tasks
 }
 
 /// The first signal ends it in order, the second at once.

@@ -140,11 +140,11 @@ macro_rules! store_args {
             #[arg(id = concat!($dash, "min-chunk-size"), long = concat!($dash, "min-chunk-size"),
                 default_value_t = SMALLEST_PART, value_name = "BYTES")]
             min_chunk: u64,
-            /// Taken for compatibility: uploads need no files
+            /// Where deltas wait to be uploaded, in files without a name
             #[arg(id = concat!($dash, "snapstore-temp-directory"),
                 long = concat!($dash, "snapstore-temp-directory"),
-                default_value = "/tmp", value_name = "DIR", hide = true)]
-            temp_directory: String,
+                default_value = "/tmp", value_name = "DIR", hide = !$dash.is_empty())]
+            temp_directory: std::path::PathBuf,
         }
 
         impl $name {
@@ -185,6 +185,13 @@ store_args!(
     "secondary-",
     "Second store"
 );
+
+impl StoreArgs {
+    /// `--snapstore-temp-directory`. The others' has no effect: uploads need no files.
+    pub(crate) fn temporary(&self) -> &std::path::Path {
+        &self.temp_directory
+    }
+}
 
 impl SourceStoreArgs {
     /// Provider and prefix are the destination's where they are left out, as for

@@ -19,6 +19,7 @@ mod providers;
 pub(crate) mod read;
 mod refused;
 mod remote;
+pub(crate) mod renewing;
 #[cfg(test)]
 mod test_faults;
 #[cfg(test)]

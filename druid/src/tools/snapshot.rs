@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,11 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::at::{StoreAt, StoreAtError};
 use super::output::{self, Format};
 use crate::backup::full::{self, FullError, Request};
-use crate::backup::options::{OptionError, options};
 use crate::backup::snapshots::{self, Leadership, Options};
 use crate::clock;
 use crate::etcd::{Client, Endpoint, Tls, TlsError};
-use crate::server::snapshot_args::SnapshotArgs;
+use crate::server::snapshot_args::{SnapshotArgs, SnapshotArgsError};
 use crate::store::credentials::Env;
 use crate::store::location::Location;
 
@@ -103,7 +103,7 @@ enum Error {
     #[error(transparent)]
     Etcd(#[from] crate::etcd::Error),
     #[error(transparent)]
-    Options(#[from] OptionError),
+    Options(#[from] SnapshotArgsError),
     #[error(transparent)]
     Full(#[from] FullError),
     #[error("{0}")]
@@ -166,14 +166,9 @@ fn parts(args: &Args) -> Result<(Client, Location, Options), Error> {
     let temporary = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let prefix = location.prefix.clone();
     let now = clock::now();
-    let options = options(
-        &args.snapshots,
-        flags.provider,
-        prefix,
-        temporary,
-        login,
-        now,
-    )?;
+    let provider = flags.provider.ok_or(StoreAtError::Missing)?;
+    let snapshots = &args.snapshots;
+    let options = snapshots.options(provider, prefix, temporary, login, now)?;
     Ok((client, location, options))
 }
 
@@ -203,7 +198,7 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
         }
         Once::Delta => {
             let within = options.snapshot_timeout;
-            let (handle, task) = snapshots::start(options, client, location.store);
+            let (handle, task) = snapshots::start(options, always(client), location.store);
             handle.lead(Leadership::Led).await;
             let answer = handle.delta(within).await;
             handle.stop(FLUSH).await;
@@ -217,6 +212,11 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
     }
 }
 
+/// The certificates of a command are those that it began with.
+fn always(client: Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
+    Arc::new(move || client.clone())
+}
+
 /// How long one call of etcd may take.
 const CALL: Duration = Duration::from_secs(30);
 
@@ -226,7 +226,7 @@ async fn until_stopped(args: &Args) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     tracing::info!(store = location.address, "taking snapshots");
-    let (handle, task) = snapshots::start(options, client, location.store);
+    let (handle, task) = snapshots::start(options, always(client), location.store);
     handle.lead(Leadership::Led).await;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -233,3 +233,26 @@ proptest! {
         prop_assert_eq!(to, reach);
     }
 }
+
+#[test]
+fn the_tail_is_what_the_names_say_whether_it_connects_or_not() {
+    let hole = "Incr-00000130-00000140-4.gz";
+    let older = "Full-00000000-00000050-9.gz";
+    let names = |listing: &Listing| {
+        let (full, deltas) = listing.tail();
+        let name = |it: &Object| it.key.name.to_string();
+        (full.map(name), deltas.iter().map(name).collect::<Vec<_>>())
+    };
+    let full = Some(FULL.to_owned());
+    assert_eq!(
+        names(&listing(&[hole, A, older, FULL])),
+        (full, vec![A.to_owned(), hole.to_owned()])
+    );
+    // A delta and a full snapshot of one second.
+    let same = "Incr-00000102-00000110-7.gz";
+    let at_once = "Full-00000000-00000110-7.gz";
+    let full = Some(at_once.to_owned());
+    assert_eq!(names(&listing(&[same, at_once])), (full, Vec::new()));
+    assert_eq!(names(&listing(&[A])), (None, vec![A.to_owned()]));
+    assert_eq!(names(&listing(&[])), (None, Vec::new()));
+}

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use druid_core::agent::metrics::Failure;
 use druid_core::backup::Revision;
 use druid_core::backup::listing::{Listing, Object};
 use druid_core::backup::names::{Key, Name, UnixSeconds};
@@ -18,7 +19,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Leadership, Leases, Notice, Options, Order};
+use super::{Etcd, Leadership, Leases, Notice, Options, Order};
 use crate::backup::capture::{self, Capture, Command, SealedFile, Told};
 use crate::backup::collect::{self, Round};
 use crate::backup::full::{self, FullError};
@@ -39,7 +40,7 @@ const HOLD: Duration = Duration::from_secs(30);
 pub(super) struct Driver {
     machine: Snapshotter<CronSchedule>,
     options: Options,
-    client: Client,
+    etcd: Etcd,
     store: Arc<dyn Store>,
     state: watch::Sender<State>,
     leases: watch::Sender<Leases>,
@@ -90,7 +91,7 @@ enum Done {
 impl Driver {
     pub(super) fn new(
         options: Options,
-        client: Client,
+        etcd: Etcd,
         store: Arc<dyn Store>,
         leases: watch::Sender<Leases>,
         notices: broadcast::Sender<Notice>,
@@ -102,7 +103,7 @@ impl Driver {
         Self {
             machine,
             options,
-            client,
+            etcd,
             store,
             state,
             leases,
@@ -263,12 +264,12 @@ impl Driver {
         Some(match done {
             Done::Event(event) => event,
             Done::Full(outcome, took) => {
-                let outcome = outcome.map_err(|it| it.to_string());
+                let told = outcome.as_ref().map(Clone::clone);
                 self.notice(Notice::Full {
-                    outcome: outcome.clone(),
+                    outcome: told.map_err(FullError::class),
                     took,
                 });
-                match outcome {
+                match outcome.map_err(|it| it.to_string()) {
                     Ok(Some(object)) => {
                         tracing::info!(object = %object.key, ?took, "full snapshot taken");
                         Event::FullDone(object)
@@ -281,8 +282,9 @@ impl Driver {
                 }
             }
             Done::Delta(id, outcome, took) => {
+                let told = outcome.as_ref().map(Clone::clone);
                 self.notice(Notice::Delta {
-                    outcome: outcome.clone(),
+                    outcome: told.map_err(|_| Failure::Store),
                     took,
                 });
                 match outcome {
@@ -324,6 +326,7 @@ impl Driver {
             }
             Told::SpoolFailed(why) => {
                 tracing::warn!(%why, "events are read again");
+                self.notice(Notice::SpoolLost);
                 Event::SpoolFailed(why)
             }
         })
@@ -341,8 +344,9 @@ impl Driver {
     }
 
     fn survey(&mut self) {
-        let (client, store) = (self.client.clone(), Arc::clone(&self.store));
+        let (client, store) = ((self.etcd)(), Arc::clone(&self.store));
         let (prefix, login) = (self.options.prefix.clone(), self.options.login.clone());
+        let notices = self.notices.clone();
         self.spawn(Task::Survey, None, async move {
             let listed = tokio::time::timeout(STORE, store.list(&prefix.to_list())).await;
             let listed = match listed {
@@ -355,6 +359,12 @@ impl Driver {
             for foreign in listing.foreign() {
                 tracing::debug!(%foreign, "passed over");
             }
+            let (full, deltas) = listing.tail();
+            // There may be no reader.
+            let _ = notices.send(Notice::Surveyed {
+                full: full.cloned(),
+                deltas: deltas.to_vec(),
+            });
             let store = Box::new(StoreView::of(&listing));
             Done::Event(match revision(&client, login.as_ref()).await {
                 Ok(etcd) => Event::Surveyed { store, etcd },
@@ -364,7 +374,7 @@ impl Driver {
     }
 
     fn ask_revision(&mut self) {
-        let (client, login) = (self.client.clone(), self.options.login.clone());
+        let (client, login) = ((self.etcd)(), self.options.login.clone());
         self.spawn(Task::Revision, None, async move {
             Done::Event(match revision(&client, login.as_ref()).await {
                 Ok(revision) => Event::AtRevision(revision),
@@ -381,7 +391,7 @@ impl Driver {
             };
             let number = self.number();
             let told = self.told.clone();
-            let capture = Capture::start(options, self.client.clone(), number, told);
+            let capture = Capture::start(options, Arc::clone(&self.etcd), number, told);
             self.capture = Some((number, capture));
         }
         self.command(Command::Open(from));
@@ -419,7 +429,7 @@ impl Driver {
             timeout: self.options.snapshot_timeout,
         };
         let held = self.capture.as_ref().map(|(_, capture)| capture.hold());
-        let (client, store) = (self.client.clone(), Arc::clone(&self.store));
+        let (client, store) = ((self.etcd)(), Arc::clone(&self.store));
         let login = self.options.login.clone();
         let (cancel, cancelled) = oneshot::channel();
         let began = Instant::now();

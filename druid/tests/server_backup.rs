@@ -1,0 +1,449 @@
+//! `druid server` with a store, beside `druid start-etcd` with genuine etcd: what was acknowledged and
+//! covered comes back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is how a test fails"
+)]
+
+mod common_agent;
+mod common_preflight;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common_agent::{Pod, Pods};
+use common_preflight::Release::{V3_4_34, V3_5_27};
+use common_preflight::{Release, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// A member with a store, whose deltas come when asked for, by default.
+fn with_store(release: Release, extra: &[&str]) -> Pods {
+    let mut pods = Pods::new(release, 1);
+    pods.mounted["enable-grpc-gateway"] = json!(true);
+    pods.write_mounted();
+    let member = &mut pods.members[0];
+    member.server_args = vec![
+        "--storage-provider=Local".to_owned(),
+        "--store-container=bkp".to_owned(),
+        "--store-prefix=etcd-main".to_owned(),
+        format!(
+            "--snapstore-temp-directory={}/temp/deltas",
+            member.home.display()
+        ),
+        format!(
+            "--restoration-temp-snapshots-dir={}/temp/restore",
+            member.home.display()
+        ),
+        "--delta-snapshot-period=1h".to_owned(),
+    ];
+    member
+        .server_args
+        .extend(extra.iter().map(|it| (*it).to_owned()));
+    pods
+}
+
+fn store(member: &Pod) -> PathBuf {
+    member.home.join("bkp/etcd-main/v2")
+}
+
+/// The names in the store.
+fn names(member: &Pod) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(store(member)) else {
+        return Vec::new();
+    };
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+    let mut names: Vec<String> = entries.map(|it| name(it).unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn call(member: &Pod, path: &str, body: &Value) -> Value {
+    let mut stream = TcpStream::connect(("127.0.0.1", member.client)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    let body = body.to_string();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (_, json) = text.split_once("\r\n\r\n").unwrap();
+    let answer: Value = serde_json::from_str(json).unwrap();
+    assert!(answer.get("header").is_some(), "{answer}");
+    answer
+}
+
+/// Returns the revision.
+fn put(member: &Pod, key: &str, value: &str) -> i64 {
+    let body = json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)});
+    revision_of(&call(member, "/v3/kv/put", &body))
+}
+
+fn delete(member: &Pod, key: &str) -> i64 {
+    let body = json!({"key": STANDARD.encode(key)});
+    revision_of(&call(member, "/v3/kv/deleterange", &body))
+}
+
+fn revision_of(answer: &Value) -> i64 {
+    answer["header"]["revision"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// Every key with its value, versions and revisions.
+fn everything(member: &Pod) -> BTreeMap<String, String> {
+    let all = STANDARD.encode([0]);
+    let answer = call(
+        member,
+        "/v3/kv/range",
+        &json!({"key": all, "range_end": all}),
+    );
+    let none = Vec::new();
+    let kvs = answer["kvs"].as_array().unwrap_or(&none);
+    kvs.iter()
+        .map(|kv| (kv["key"].to_string(), kv.to_string()))
+        .collect()
+}
+
+fn ask(member: &Pod, path: &str) -> Value {
+    let said = member.ask(path);
+    assert_eq!(said.status, 200, "{path}: {}", said.body);
+    serde_json::from_str(&said.body).unwrap()
+}
+
+/// Until the first full snapshot is in the store.
+fn await_based(member: &Pod) {
+    until("there is a full snapshot", || {
+        names(member).iter().any(|it| it.starts_with("Full-"))
+    });
+    until("it leads", || member.leads());
+}
+
+fn moved_aside(member: &Pod) -> Vec<PathBuf> {
+    let entries = fs::read_dir(member.home.join("data")).unwrap();
+    let paths = entries.map(|it| it.unwrap().path());
+    let aside = |it: &PathBuf| it.to_string_lossy().contains(".before-");
+    paths.filter(aside).collect()
+}
+
+/// Asks it to end, and waits.
+fn terminate_server(member: &mut Pod) -> Duration {
+    let mut server = member.server.take().unwrap();
+    let began = Instant::now();
+    kill(
+        Pid::from_raw(server.id().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let mut status = None;
+    until("the server has ended", || {
+        status = server.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+    began.elapsed()
+}
+
+#[test]
+fn what_is_covered_comes_back_after_the_volume_is_lost() {
+    for release in [V3_4_34, V3_5_27] {
+        let mut pods = with_store(release, &[]);
+        let member = &mut pods.members[0];
+        member.start();
+        member.await_ready();
+        await_based(member);
+        for i in 0..20 {
+            put(member, &format!("before-{i}"), "x");
+        }
+        let full = ask(member, "/snapshot/full");
+        assert_eq!(
+            (&full["kind"], &full["startRevision"]),
+            (&json!("Full"), &json!(0))
+        );
+        for i in 0..20 {
+            put(member, &format!("after-{i}"), &"y".repeat(1000));
+        }
+        let last = delete(member, "before-3");
+        let delta = ask(member, "/snapshot/delta");
+        assert_eq!(delta["kind"], "Incr");
+        assert_eq!(delta["lastRevision"], last);
+        let start = full["lastRevision"].as_i64().unwrap() + 1;
+        assert_eq!(delta["startRevision"], start);
+        assert_eq!(
+            ask(member, "/snapshot/delta"),
+            Value::Null,
+            "nothing happened"
+        );
+        let expected = everything(member);
+        assert_eq!(expected.len(), 39);
+
+        member.kill();
+        until("etcd is gone", || {
+            TcpStream::connect(("127.0.0.1", member.client)).is_err()
+        });
+        fs::remove_dir_all(member.data_dir()).unwrap();
+        let began = Instant::now();
+        member.start();
+        member.await_ready();
+        println!(
+            "{release:?}: ready {:?} after a start without data",
+            began.elapsed()
+        );
+        assert_eq!(everything(member), expected);
+        assert!(member.log("server").contains("restored from the store"));
+        // It goes on from there, and what it writes connects.
+        let next = put(member, "more", "z");
+        assert_eq!(next, last + 1);
+        until("it leads", || member.leads());
+        let delta = ask(member, "/snapshot/delta");
+        assert_eq!(
+            (&delta["startRevision"], &delta["lastRevision"]),
+            (&json!(next), &json!(next))
+        );
+    }
+}
+
+#[test]
+fn answers_have_the_fields_of_etcd_backup_restore() {
+    let mut pods = with_store(V3_5_27, &[]);
+    let member = &mut pods.members[0];
+    member.start();
+    member.await_ready();
+    await_based(member);
+    put(member, "a", "b");
+    let last = put(member, "a", "c");
+    let delta = ask(member, "/snapshot/delta");
+    let name = delta["snapName"].as_str().unwrap().to_owned();
+    assert!(
+        name.ends_with(".gz") && names(member).contains(&name),
+        "{name}"
+    );
+    let prefix = format!("{}/", store(member).display());
+    let created = delta["createdOn"].as_str().unwrap();
+    assert!(
+        created.starts_with("20") && created.ends_with('Z'),
+        "{created}"
+    );
+    let expected = json!({
+        "createdOn": created,
+        "immutabilityExpriyTime": "0001-01-01T00:00:00Z",
+        "versionID": null,
+        "kind": "Incr",
+        "snapDir": "",
+        "snapName": name,
+        "prefix": prefix,
+        "compressionSuffix": ".gz",
+        "startRevision": last - 1,
+        "lastRevision": last,
+        "isChunk": false,
+        "isFinal": false,
+    });
+    assert_eq!(delta, expected);
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(store(member).join(&name)), 0o600);
+    assert_eq!(mode(member.home.join("temp/deltas")), 0o700);
+
+    let latest = ask(member, "/snapshot/latest");
+    assert_eq!(latest["deltaSnapshots"], json!([delta]));
+    assert_eq!(latest["fullSnapshot"]["kind"], "Full");
+    let last_full = ask(member, "/snapshot/full?final=true");
+    assert_eq!(last_full["isFinal"], true);
+    assert!(
+        last_full["snapName"]
+            .as_str()
+            .unwrap()
+            .ends_with(".gz.final")
+    );
+    let latest = ask(member, "/snapshot/latest");
+    assert_eq!(
+        latest,
+        json!({"fullSnapshot": last_full, "deltaSnapshots": null})
+    );
+
+    let metrics = member.ask("/metrics").body;
+    for line in [
+        format!("etcdbr_snapshot_latest_revision{{kind=\"Full\"}} {last}\n"),
+        format!("etcdbr_snapshot_latest_revision{{kind=\"Incr\"}} {last}\n"),
+        "etcdbr_snapstore_latest_deltas_total 0\n".to_owned(),
+        "etcdbr_snapshot_duration_seconds_count{kind=\"Incr\",succeeded=\"true\"} 1\n".to_owned(),
+        "etcdbr_snapshot_duration_seconds_count{kind=\"Full\",succeeded=\"true\"} 2\n".to_owned(),
+        "druid_backup_healthy 1\n".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    let health = ask(member, "/backup/healthz");
+    assert_eq!(health["healthy"], true, "{health}");
+}
+
+#[test]
+fn an_orderly_end_takes_what_is_not_in_the_store_yet_there() {
+    let mut pods = with_store(V3_5_27, &[]);
+    let member = &mut pods.members[0];
+    member.start();
+    member.await_ready();
+    await_based(member);
+    for i in 0..50 {
+        put(member, &format!("k-{i}"), "v");
+    }
+    let last = put(member, "last", "v");
+    let took = terminate_server(member);
+    let ending = format!("-{last:08}-");
+    let names = names(member);
+    let flushed = names
+        .iter()
+        .any(|it| it.starts_with("Incr-") && it.contains(&ending));
+    assert!(flushed, "up to {last}: {names:?}");
+    println!("the end took {took:?}");
+    let expected = everything(member);
+    member.kill();
+    until("etcd is gone", || {
+        TcpStream::connect(("127.0.0.1", member.client)).is_err()
+    });
+    fs::remove_dir_all(member.data_dir()).unwrap();
+    member.start();
+    member.await_ready();
+    assert_eq!(everything(member), expected);
+}
+
+#[test]
+fn an_end_together_with_etcd_flushes_too() {
+    let mut pods = with_store(V3_5_27, &[]);
+    let member = &mut pods.members[0];
+    member.start();
+    member.await_ready();
+    await_based(member);
+    put(member, "a", "1");
+    let last = put(member, "a", "2");
+    // What the watch has brought is not lost with etcd.
+    std::thread::sleep(Duration::from_millis(500));
+    member.signal_etcd(Signal::SIGTERM);
+    let took = terminate_server(member);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    member.etcd_ended();
+    let ending = format!("-{last:08}-");
+    let names = names(member);
+    let flushed = names
+        .iter()
+        .any(|it| it.starts_with("Incr-") && it.contains(&ending));
+    assert!(flushed, "up to {last}: {names:?}");
+}
+
+#[test]
+fn damaged_data_is_moved_aside_and_restored() {
+    let mut pods = with_store(V3_5_27, &[]);
+    let member = &mut pods.members[0];
+    member.start();
+    member.await_ready();
+    await_based(member);
+    put(member, "a", "1");
+    ask(member, "/snapshot/delta");
+    let expected = everything(member);
+    member.kill();
+    until("etcd is gone", || {
+        TcpStream::connect(("127.0.0.1", member.client)).is_err()
+    });
+    let database = member.data_dir().join("member/snap/db");
+    let mut damaged = fs::read(&database).unwrap();
+    damaged[..16384].fill(0xff);
+    fs::write(&database, &damaged).unwrap();
+    member.start();
+    member.await_ready();
+    assert_eq!(everything(member), expected);
+    let aside = moved_aside(member);
+    assert_eq!(aside.len(), 1);
+    let kept = fs::read(aside[0].join("member/snap/db")).unwrap();
+    assert!(kept == damaged, "what was there is kept as it was");
+}
+
+#[test]
+fn an_empty_listing_deletes_nothing() {
+    let mut pods = with_store(V3_5_27, &[]);
+    let member = &mut pods.members[0];
+    member.start();
+    member.await_ready();
+    await_based(member);
+    put(member, "a", "1");
+    let expected = everything(member);
+    member.kill();
+    until("etcd is gone", || {
+        TcpStream::connect(("127.0.0.1", member.client)).is_err()
+    });
+    // Good data and a store that is elsewhere: the data stays.
+    let elsewhere = member.home.join("elsewhere");
+    fs::rename(member.home.join("bkp"), &elsewhere).unwrap();
+    member.start();
+    member.await_ready();
+    assert_eq!(everything(member), expected);
+    assert!(moved_aside(member).is_empty());
+    await_based(member);
+    member.kill();
+    until("etcd is gone", || {
+        TcpStream::connect(("127.0.0.1", member.client)).is_err()
+    });
+    // Broken data and a store that lists nothing: it is left as it is, and etcd does not start.
+    fs::remove_dir_all(member.home.join("bkp")).unwrap();
+    let database = member.data_dir().join("member/snap/db");
+    let mut damaged = fs::read(&database).unwrap();
+    damaged[..16384].fill(0xff);
+    fs::write(&database, &damaged).unwrap();
+    member.start_server();
+    assert_eq!(member.initialise("full"), "Failed");
+    assert!(fs::read(&database).unwrap() == damaged);
+    assert!(moved_aside(member).is_empty());
+    // The store is back: so is the data.
+    fs::rename(&elsewhere, member.home.join("bkp")).unwrap();
+    assert_eq!(member.initialise("full"), "Successful");
+    assert_eq!(moved_aside(member).len(), 1);
+}
+
+#[test]
+fn flags_that_make_no_sense_are_refused_with_a_remedy() {
+    for (extra, says) in [
+        (
+            &["--storage-provider=Local", "--schedule=x"][..],
+            "--schedule",
+        ),
+        (&["--etcd-username=root"], "--etcd-password"),
+        (
+            &["--garbage-collection-policy=LimitBased", "--max-backups=0"],
+            "--max-backups",
+        ),
+        (&["--store-prefix=a/../b"], ".."),
+    ] {
+        let mut pods = with_store(V3_5_27, &[]);
+        let member = &mut pods.members[0];
+        let flag = |it: &str| it.split('=').next().unwrap().to_owned();
+        let given: Vec<String> = extra.iter().map(|it| flag(it)).collect();
+        member.server_args.retain(|it| !given.contains(&flag(it)));
+        member
+            .server_args
+            .extend(extra.iter().map(|it| (*it).to_owned()));
+        member.start_server();
+        let mut server = member.server.take().unwrap();
+        let mut status = None;
+        until("it has ended", || {
+            status = server.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(1));
+        let log = member.log("server");
+        assert!(log.contains(says), "{says}: {log}");
+    }
+}
