@@ -4,16 +4,7 @@
 mod pack;
 mod unpack;
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "its commands are on their way")
-)]
-pub(crate) use pack::PackError;
 pub(crate) use pack::{Packer, Packing};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "its commands are on their way")
-)]
 pub(crate) use unpack::{Limit, unpack};
 
 #[cfg(test)]

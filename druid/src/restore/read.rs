@@ -49,6 +49,7 @@ pub(crate) struct Base {
     /// The database with its digest; the file has no name any more.
     pub(crate) file: FileAt,
     /// What is in it.
+    #[allow(dead_code, reason = "the commands that compact take it")]
     pub(crate) facts: snapshot_file::SnapshotFacts,
     /// The revision that it holds.
     pub(crate) holds: Revision,

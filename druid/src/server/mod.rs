@@ -32,6 +32,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub(crate) use args::Args;
 
@@ -50,6 +51,7 @@ use leases::Leases;
 use members::Members;
 use metrics::Numbers;
 use mounted::Source;
+use parts::Snapshots;
 use stored::StoredError;
 
 /// How long the last delta may take; a pod is given 30 s in all.
@@ -111,111 +113,150 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     let environment = Environment::read();
     let source = Source::new(environment.etcd_conf.clone(), environment.pod.clone());
     let clients = Arc::new(clients(args, &source)?);
-    let leases = Arc::new(Leases::new(environment.api_server()?));
-    let numbers = Numbers::new([clients.local_endpoint().as_str()]);
-    let members = Arc::new(Members::default());
-    let dir = DataDir::new(&args.data_dir)?;
     let (tell, leadership) = watch::channel(Leadership::default());
-    let mut tasks = tokio::task::JoinSet::new();
-    let around = stored::Around {
-        clients: Arc::clone(&clients),
-        numbers: numbers.clone(),
-        dir: dir.clone(),
-        leadership: leadership.clone(),
-        end: FLUSH,
+    let shared = Shared {
+        source,
+        leases: Arc::new(Leases::new(environment.api_server()?)),
+        numbers: Numbers::new([clients.local_endpoint().as_str()]),
+        clients,
+        members: Arc::new(Members::default()),
+        leadership,
     };
-    let stored = stored::open(args, around, &mut tasks)?;
-    let initialization = Arc::new(Initialization::new(Parts {
-        source: source.clone(),
-        clients: Arc::clone(&clients),
-        members: Arc::clone(&members),
-        leases: Arc::clone(&leases),
-        numbers: numbers.clone(),
-        data: Arc::new(data::OnDisk::new(dir, environment.namespace.clone())),
-        backups: stored.backups,
-        accept_empty_store: args.accept_empty_store,
-    }));
-    let certificates = match (&args.server_cert, &args.server_key) {
-        (Some(cert), Some(key)) => Some(Certificates::read(cert, key)?),
-        (Some(_) | None, _) => None,
-    };
+    let dir = DataDir::new(&args.data_dir)?;
+    let certificates = certificates(args)?;
     let listener = serve::listen(args.server_port)
         .await
         .map_err(|source| ServerError::Listen {
             port: args.server_port,
             source,
         })?;
-    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let stored = stored::open(args, &shared, dir.clone(), FLUSH, &mut tasks)?;
     let snapshots = stored.snapshots;
-    let api = Api {
-        source: source.clone(),
-        clients: Arc::clone(&clients),
-        members,
-        initialization: Arc::clone(&initialization),
-        leadership: leadership.clone(),
-        snapshots: snapshots.clone(),
-        delegate: Delegate {
-            clients: Arc::clone(&clients),
-            port: args.server_port,
-            tls: certificates.is_some(),
-            deadline: stored::full_deadline(args) + GRACE,
-        },
-        numbers: numbers.clone(),
-    };
+    let initialization = Arc::new(Initialization::new(Parts {
+        source: shared.source.clone(),
+        clients: Arc::clone(&shared.clients),
+        members: Arc::clone(&shared.members),
+        leases: Arc::clone(&shared.leases),
+        numbers: shared.numbers.clone(),
+        data: Arc::new(data::OnDisk::new(dir, environment.namespace)),
+        backups: stored.backups,
+        accept_empty_store: args.accept_empty_store,
+    }));
+    let (stop, stopped) = watch::channel(false);
     let follow = Follow {
-        clients: Arc::clone(&clients),
-        numbers: numbers.clone(),
-        initialization,
+        clients: Arc::clone(&shared.clients),
+        numbers: shared.numbers.clone(),
+        initialization: Arc::clone(&initialization),
         period: args.reelection_period.0,
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
     tasks.spawn(follow.run(tell, stopped.clone()));
-    let defragmenter = Defragmenter {
-        clients: Arc::clone(&clients),
-        numbers,
-        schedule,
-        deadline: args.etcd_defrag_timeout.0,
-    };
-    tasks.spawn(defragmenter.run(leadership.clone()));
-    tasks.spawn(peer_urls::correct(
-        Arc::clone(&clients),
-        source.clone(),
-        args.use_etcd_wrapper,
-        leadership.clone(),
-    ));
-    if args.enable_snapshot_lease_renewal
-        && let Some(snapshots) = &snapshots
-    {
-        let names = leases::Names {
-            full: args.full_snapshot_lease_name.clone(),
-            delta: args.delta_snapshot_lease_name.clone(),
-        };
-        let progress = snapshots.progress();
-        tasks.spawn(leases::follow_snapshots(
-            Arc::clone(&leases),
-            names,
-            progress,
-        ));
-    }
-    if args.enable_member_lease_renewal {
-        let period = args.k8s_heartbeat_duration.0;
-        tasks.spawn(leases::heartbeat(
-            leases, clients, source, period, leadership,
-        ));
-    }
+    shared.start(args, schedule, snapshots.as_ref(), &mut tasks);
+    let api = shared.api(args, initialization, snapshots.clone());
     tracing::info!(port = args.server_port, "serving");
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
-    if let Some(snapshots) = snapshots
-        && tokio::time::timeout(FLUSHED, snapshots.finish())
-            .await
-            .is_err()
-    {
-        tracing::error!("what was not in the store yet did not get there in time");
+    if let Some(snapshots) = snapshots {
+        flush(snapshots.as_ref()).await;
     }
     tasks.abort_all();
     let _ = server.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the parts have in common.
+#[derive(Clone, Debug)]
+struct Shared {
+    source: Source,
+    clients: Arc<Clients>,
+    leases: Arc<Leases>,
+    numbers: Numbers,
+    members: Arc<Members>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl Shared {
+    fn api(
+        &self,
+        args: &Args,
+        initialization: Arc<Initialization>,
+        snapshots: Option<Arc<dyn Snapshots>>,
+    ) -> Api {
+        Api {
+            source: self.source.clone(),
+            clients: Arc::clone(&self.clients),
+            members: Arc::clone(&self.members),
+            initialization,
+            leadership: self.leadership.clone(),
+            snapshots,
+            delegate: Delegate {
+                clients: Arc::clone(&self.clients),
+                port: args.server_port,
+                tls: args.server_cert.is_some(),
+                deadline: stored::full_deadline(args) + GRACE,
+            },
+            numbers: self.numbers.clone(),
+        }
+    }
+
+    /// What goes on beside the answers.
+    fn start(
+        &self,
+        args: &Args,
+        schedule: Schedule,
+        snapshots: Option<&Arc<dyn Snapshots>>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let clients = || Arc::clone(&self.clients);
+        let defragmenter = Defragmenter {
+            clients: clients(),
+            numbers: self.numbers.clone(),
+            schedule,
+            deadline: args.etcd_defrag_timeout.0,
+        };
+        tasks.spawn(defragmenter.run(self.leadership.clone()));
+        tasks.spawn(peer_urls::correct(
+            clients(),
+            self.source.clone(),
+            args.use_etcd_wrapper,
+            self.leadership.clone(),
+        ));
+        let leases = || Arc::clone(&self.leases);
+        if args.enable_snapshot_lease_renewal
+            && let Some(snapshots) = snapshots
+        {
+            let names = leases::Names {
+                full: args.full_snapshot_lease_name.clone(),
+                delta: args.delta_snapshot_lease_name.clone(),
+            };
+            let progress = snapshots.progress();
+            tasks.spawn(leases::follow_snapshots(leases(), names, progress));
+        }
+        if args.enable_member_lease_renewal {
+            tasks.spawn(leases::heartbeat(
+                leases(),
+                clients(),
+                self.source.clone(),
+                args.k8s_heartbeat_duration.0,
+                self.leadership.clone(),
+            ));
+        }
+    }
+}
+
+fn certificates(args: &Args) -> Result<Option<Certificates>, CertificateError> {
+    match (&args.server_cert, &args.server_key) {
+        (Some(cert), Some(key)) => Ok(Some(Certificates::read(cert, key)?)),
+        (Some(_) | None, _) => Ok(None),
+    }
+}
+
+async fn flush(snapshots: &dyn Snapshots) {
+    let finished = tokio::time::timeout(FLUSHED, snapshots.finish()).await;
+    if finished.is_err() {
+        tracing::error!("what was not in the store yet did not get there in time");
+    }
 }
 
 /// The first signal ends it in order, the second at once.
