@@ -231,10 +231,7 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
     let last = put(member, "a", "c");
     let delta = ask(member, "/snapshot/delta");
     let name = delta["snapName"].as_str().unwrap().to_owned();
-    assert!(
-        name.ends_with(".gz") && names(member).contains(&name),
-        "{name}"
-    );
+    assert!(names(member).contains(&name), "{name}");
     let prefix = format!("{}/", store(member).display());
     let created = delta["createdOn"].as_str().unwrap();
     assert!(
@@ -446,4 +443,84 @@ fn flags_that_make_no_sense_are_refused_with_a_remedy() {
         let log = member.log("server");
         assert!(log.contains(says), "{says}: {log}");
     }
+}
+
+/// The member that leads, once it is known.
+fn leader(pods: &Pods) -> usize {
+    let mut found = None;
+    until("one leads", || {
+        found = pods.members.iter().position(Pod::leads);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn the_sidecar_of_the_leader_takes_snapshots_and_the_next_one_goes_on() {
+    let mut pods = Pods::new(V3_5_27, 3);
+    pods.mounted["enable-grpc-gateway"] = json!(true);
+    pods.write_mounted();
+    let shared = pods.dir.path().join("bkp").display().to_string();
+    for member in &mut pods.members {
+        member.server_args = vec![
+            "--storage-provider=Local".to_owned(),
+            format!("--store-container={shared}"),
+            "--store-prefix=etcd-main".to_owned(),
+            format!("--snapstore-temp-directory={}/temp", member.home.display()),
+            "--delta-snapshot-period=1h".to_owned(),
+        ];
+    }
+    pods.members.iter_mut().for_each(Pod::start);
+    pods.members.iter().for_each(Pod::await_ready);
+    let first = leader(&pods);
+    let follower = (first + 1) % 3;
+    until("there is a full snapshot", || {
+        ask(&pods.members[first], "/snapshot/latest")["fullSnapshot"].is_object()
+    });
+    let last = put(&pods.members[follower], "a", "1");
+    let delta = ask(&pods.members[first], "/snapshot/delta");
+    assert_eq!(delta["lastRevision"], last);
+    // Sidecars of one host have other ports: a follower cannot hand on here, and says so.
+    assert_eq!(pods.members[follower].ask("/snapshot/delta").status, 405);
+
+    pods.members[first].kill();
+    let next = leader(&pods);
+    assert_ne!(next, first);
+    let last = put(&pods.members[next], "a", "2");
+    let delta = ask(&pods.members[next], "/snapshot/delta");
+    assert_eq!(delta["lastRevision"], last, "{delta}");
+    let latest = ask(&pods.members[next], "/snapshot/latest");
+    let deltas = latest["deltaSnapshots"].as_array().unwrap();
+    for pair in deltas.windows(2) {
+        let ends = pair[0]["lastRevision"].as_i64().unwrap();
+        assert_eq!(pair[1]["startRevision"], ends + 1, "{latest}");
+    }
+}
+
+#[test]
+fn periods_and_limits_work_without_anybody_asking() {
+    let mut pods = with_store(V3_4_34, &["--delta-snapshot-memory-limit=4096"]);
+    let member = &mut pods.members[0];
+    member
+        .server_args
+        .retain(|it| !it.starts_with("--delta-snapshot-period"));
+    member
+        .server_args
+        .push("--delta-snapshot-period=2s".to_owned());
+    member.start();
+    member.await_ready();
+    await_based(member);
+    let covers = |member: &Pod, last: i64| {
+        let ending = format!("-{last:08}-");
+        let names = names(member);
+        names
+            .iter()
+            .any(|it| it.starts_with("Incr-") && it.contains(&ending))
+    };
+    let last = put(member, "a", "1");
+    let period = common_agent::time("the period has passed", || covers(member, last));
+    let last = put(member, "b", &"x".repeat(8000));
+    let limit = common_agent::time("the limit was reached", || covers(member, last));
+    println!("after {period:?} by the period, after {limit:?} by the limit");
+    assert!(period < Duration::from_secs(5) && limit < Duration::from_millis(1500));
 }

@@ -4,11 +4,6 @@
 mod pack;
 mod unpack;
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "its commands are on their way")
-)]
-pub(crate) use pack::PackError;
 pub(crate) use pack::{Packer, Packing};
 pub(crate) use unpack::{Limit, unpack};
 

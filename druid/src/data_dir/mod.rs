@@ -137,6 +137,7 @@ impl DataDir {
     }
 
     /// Where it is.
+    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -74,6 +74,7 @@ impl DataDir {
     }
 
     /// What was moved aside, oldest first. druid never deletes any of it.
+    #[cfg(test)]
     pub(crate) fn moved_aside(&self) -> Result<Vec<PathBuf>, DataDirError> {
         let siblings = self.siblings()?.into_iter();
         let aside = siblings.filter_map(|(path, ending)| Some((order(&ending)?, path)));
@@ -100,9 +101,11 @@ impl DataDir {
 const BEFORE: &str = ".before-";
 
 /// Time, and the number among those of that time.
+#[cfg(test)]
 type Order = (String, u32);
 
 /// Of the ending of a name; `None` if it is not ours.
+#[cfg(test)]
 fn order(ending: &str) -> Option<Order> {
     let (time, number) = ending.strip_prefix(BEFORE)?.split_once('-')?;
     let digit = |(place, byte): (usize, u8)| match place {

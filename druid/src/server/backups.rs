@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::location::Location;
 
 /// How long a listing may take. The store has a deadline of its own on each request.
-const LISTING: Duration = Duration::from_secs(300);
+const LISTING: Duration = Duration::from_mins(5);
 
 /// Those of one store.
 #[derive(Clone, Debug)]

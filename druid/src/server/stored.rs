@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::Shared;
 use super::args::Args;
 use super::backups::{self, OfStore};
-use super::clients::Clients;
 use super::counting;
-use super::leadership::Leadership;
-use super::metrics::Numbers;
 use super::parts::Stored;
 use super::snapshot_args::SnapshotArgsError;
 use super::snapshots::{self, Deadlines, OfMember};
@@ -41,21 +38,13 @@ pub(crate) enum StoredError {
     Login,
 }
 
-/// What the parts work with.
-#[derive(Debug)]
-pub(crate) struct Around {
-    pub(crate) clients: Arc<Clients>,
-    pub(crate) numbers: Numbers,
-    pub(crate) dir: DataDir,
-    pub(crate) leadership: watch::Receiver<Leadership>,
-    /// How long the last delta may take.
-    pub(crate) end: Duration,
-}
-
-/// Opens the store and starts what goes on beside. Nothing without `--storage-provider`.
-pub(crate) fn open(
+/// Opens the store and starts what goes on beside. Nothing without `--storage-provider`. `end` is how
+/// long the last delta may take.
+pub(super) fn open(
     args: &Args,
-    around: Around,
+    shared: &Shared,
+    dir: DataDir,
+    end: Duration,
     tasks: &mut JoinSet<()>,
 ) -> Result<Stored, StoredError> {
     let flags = args.store.flags();
@@ -67,26 +56,26 @@ pub(crate) fn open(
     let options = options(args, provider, &location)?;
     backups::make(&options.temporary).map_err(StoredError::Temporary)?;
     tracing::info!(store = location.address, prefix = %location.prefix, "a store is configured");
-    let clients = Arc::clone(&around.clients);
+    let clients = Arc::clone(&shared.clients);
     let etcd = Arc::new(move || clients.local());
     let (handle, task) = start(options, etcd, Arc::clone(&location.store));
-    tasks.spawn(snapshots::follow(handle.clone(), around.leadership));
+    tasks.spawn(snapshots::follow(handle.clone(), shared.leadership.clone()));
     tasks.spawn(counting::count(
-        around.numbers,
+        shared.numbers.clone(),
         handle.notices(),
         handle.state(),
     ));
     let deadlines = Deadlines {
         full: full_deadline(args),
         quick: args.etcd_connection_timeout.0,
-        end: around.end,
+        end,
     };
     let root = (provider == Provider::Local).then(|| location.address.clone());
     let prefix = location.prefix.clone();
     let snapshots = OfMember::new((handle, task), deadlines, prefix, root);
     let backups = OfStore {
         location,
-        dir: around.dir,
+        dir,
         spool: args.snapshots.restoration_temp_snapshots_dir.clone(),
     };
     Ok(Stored {

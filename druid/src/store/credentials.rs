@@ -61,6 +61,7 @@ impl fmt::Debug for Secret {
 
 /// Whose credentials: those of the store, of the source of a copy, or of the second store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(dead_code, reason = "the commands that copy take it")]
 pub(crate) enum Whose {
     /// `--storage-provider` and so on.
     Main,

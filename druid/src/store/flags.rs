@@ -149,6 +149,7 @@ macro_rules! store_args {
 
         impl $name {
             /// The same, under no particular names.
+            #[allow(dead_code, reason = "the commands that copy take the others'")]
             pub(crate) fn flags(&self) -> StoreFlags {
                 StoreFlags {
                     whose: $whose,
@@ -193,6 +194,7 @@ impl StoreArgs {
     }
 }
 
+#[allow(dead_code, reason = "the commands that copy take it")]
 impl SourceStoreArgs {
     /// Provider and prefix are the destination's where they are left out, as for
     /// etcd-backup-restore.

@@ -27,6 +27,7 @@ mod test_faults;
 mod test_servers;
 #[cfg(test)]
 mod tests;
+#[allow(dead_code, reason = "the commands that write from a thread take it")]
 pub(crate) mod upload;
 
 use std::fmt;
@@ -148,6 +149,7 @@ pub(crate) enum ErrorKind {
 
 impl StoreError {
     /// Whether the same may succeed later without anybody changing anything.
+    #[cfg(test)]
     pub(crate) fn is_temporary(&self) -> bool {
         match self.kind {
             ErrorKind::TimedOut { .. } | ErrorKind::Unavailable { .. } | ErrorKind::Full => true,

@@ -10,9 +10,8 @@ use std::thread::JoinHandle;
 use druid_core::backup::codec::Codec;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use flate2::{Compress, Compression, Crc, FlushCompress};
-use thiserror::Error;
 
-/// What can be written.
+/// What can be written. Lzw is only read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
     /// As it is.
@@ -23,14 +22,6 @@ pub(crate) enum Packing {
     Zlib,
 }
 
-/// What cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum PackError {
-    /// It is only read.
-    #[error("--compression-policy lzw is only read, never written; set it to gzip or zlib")]
-    Lzw,
-}
-
 /// The level. What random base64 gives is the same from 2 to 9, and level 1 gives nothing at all;
 /// 2 is the fastest of them.
 const LEVEL: Compression = Compression::new(2);
@@ -38,16 +29,6 @@ const LEVEL: Compression = Compression::new(2);
 const BLOCK: usize = 256 << 10;
 
 impl Packing {
-    /// What `--compression-policy` says.
-    pub(crate) fn of(codec: Codec) -> Result<Self, PackError> {
-        match codec {
-            Codec::Plain => Ok(Self::Plain),
-            Codec::Gzip => Ok(Self::Gzip),
-            Codec::Zlib => Ok(Self::Zlib),
-            Codec::Lzw => Err(PackError::Lzw),
-        }
-    }
-
     /// What names say.
     pub(crate) fn codec(self) -> Codec {
         match self {

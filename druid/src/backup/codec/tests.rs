@@ -125,14 +125,6 @@ fn what_unpacks_to_too_much_is_stopped() {
     }
 }
 
-#[test]
-fn lzw_is_read_only() {
-    assert_eq!(Packing::of(Codec::Lzw), Err(PackError::Lzw));
-    for packing in [Packing::Plain, Packing::Gzip, Packing::Zlib] {
-        assert_eq!(Packing::of(packing.codec()), Ok(packing));
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 

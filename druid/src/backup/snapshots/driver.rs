@@ -264,9 +264,12 @@ impl Driver {
         Some(match done {
             Done::Event(event) => event,
             Done::Full(outcome, took) => {
-                let told = outcome.as_ref().map(Clone::clone);
+                let told = match &outcome {
+                    Ok(object) => Ok(object.clone()),
+                    Err(error) => Err(error.class()),
+                };
                 self.notice(Notice::Full {
-                    outcome: told.map_err(FullError::class),
+                    outcome: told,
                     took,
                 });
                 match outcome.map_err(|it| it.to_string()) {
@@ -282,9 +285,9 @@ impl Driver {
                 }
             }
             Done::Delta(id, outcome, took) => {
-                let told = outcome.as_ref().map(Clone::clone);
+                let told = outcome.clone().map_err(|_| Failure::Store);
                 self.notice(Notice::Delta {
-                    outcome: told.map_err(|_| Failure::Store),
+                    outcome: told,
                     took,
                 });
                 match outcome {
