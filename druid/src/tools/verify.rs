@@ -22,8 +22,8 @@ use crate::store::StoreError;
 /// unpacked into a file without a name in --temp-dir.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
-Exit codes: 0 everything that the store ever had can be restored, 2 not all of it, 1 it could not be \
-found out.
+Exit codes: 0 every object is whole and everything that the store ever had can be restored, 2 an object \
+is damaged or something cannot be restored, 1 it could not be found out.
 
 Examples:
   druid verify /backups/etcd-main
@@ -56,7 +56,7 @@ enum VerifyError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// The exit code of a store that cannot be restored wholly.
+/// The exit code of a store of which something is damaged or lost.
 const NOT_WHOLE: u8 = 2;
 
 /// Reads everything and says what was found.
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
                 Format::Json => output::json(&found),
                 Format::Text => output::say(&table::text(&found, clock::now())),
             }
-            if found.restore.is_whole() {
+            if found.is_whole() {
                 ExitCode::SUCCESS
             } else {
                 NOT_WHOLE.into()

@@ -1,0 +1,1 @@
+//! Genuine etcd is the judge.
