@@ -44,7 +44,9 @@ pub enum SnapshotDamage {
         found: String,
     },
     /// More comes than its database has. Nothing of etcd is so; a decompression bomb is.
-    #[error("it is longer than the {limit} bytes that its database can have: it is not read further")]
+    #[error(
+        "it is longer than the {limit} bytes that its database can have: it is not read further"
+    )]
     TooLong {
         /// The most that it could have.
         limit: u64,

@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use druid_core::backup::replay::Plan;
+use druid_core::bolt::{self, WalkError};
 use druid_core::data_dir::Identity;
 use druid_core::data_dir::facts::{RowDamage, Rows};
-use druid_core::bolt::{self, WalkError};
 use druid_core::data_dir::members;
 use jiff::Timestamp;
 use thiserror::Error;

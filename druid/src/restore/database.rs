@@ -111,7 +111,8 @@ pub(crate) fn replay(
                 }
             }
             Step::Replay { chain, lost } => {
-                let Some((_, base)) = spooled.as_ref().filter(|(key, _)| *key == chain.base.key) else {
+                let Some((_, base)) = spooled.as_ref().filter(|(key, _)| *key == chain.base.key)
+                else {
                     // It was read before another one was; what it holds is known, its file is gone.
                     known.holds.remove(&chain.base.key);
                     continue;

@@ -112,7 +112,9 @@ pub(crate) fn base(
         known.admit(bytes).map_err(damaged)?;
         extent = Some(known);
         trailer.feed(&piece[..length]);
-        spool.write_all(&piece[..length]).map_err(ReadError::Spool)?;
+        spool
+            .write_all(&piece[..length])
+            .map_err(ReadError::Spool)?;
         progress(length as u64);
     }
     trailer.finish().map_err(damaged)?;
@@ -182,10 +184,13 @@ impl Events {
 
     /// Whether it came to its end, and covers what its name says.
     pub(super) fn finish(self, object: &Object) -> Result<Summary, ReadError> {
-        let damaged = |it: druid_core::backup::delta::DeltaDamage| ReadError::Damaged(it.to_string());
+        let damaged =
+            |it: druid_core::backup::delta::DeltaDamage| ReadError::Damaged(it.to_string());
         let summary = self.decoder.finish().map_err(damaged)?;
         if let Kind::Delta { start } = object.key.name.kind() {
-            summary.check(start, object.key.name.last()).map_err(damaged)?;
+            summary
+                .check(start, object.key.name.last())
+                .map_err(damaged)?;
         }
         Ok(summary)
     }

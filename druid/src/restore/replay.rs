@@ -176,7 +176,9 @@ fn of_copy(key: &Key, error: CopyError<io::Error, DrainError<io::Error>>) -> Fai
     match error {
         CopyError::Read(error) => of_object(ReadError::Spool(error)),
         CopyError::Write(DrainError::Drain(error)) => Failure::Output(error),
-        CopyError::Write(DrainError::Row(error)) => of_object(ReadError::Damaged(error.to_string())),
+        CopyError::Write(DrainError::Row(error)) => {
+            of_object(ReadError::Damaged(error.to_string()))
+        }
         CopyError::Damage(_)
         | CopyError::NotEtcd
         | CopyError::NotARevision { .. }

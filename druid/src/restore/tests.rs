@@ -176,7 +176,11 @@ struct History(Vec<Vec<Do>>);
 impl History {
     /// Writes a key at each revision up to this one.
     fn puts(last: i64) -> Self {
-        Self((2..=last).map(|at| put(&format!("k{}", at % 7), &at.to_string())).collect())
+        Self(
+            (2..=last)
+                .map(|at| put(&format!("k{}", at % 7), &at.to_string()))
+                .collect(),
+        )
     }
 
     fn last(&self) -> i64 {

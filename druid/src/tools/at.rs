@@ -126,7 +126,11 @@ mod tests {
         Ok((provider, flags.container, flags.prefix))
     }
 
-    fn is(provider: &str, container: &str, prefix: &str) -> Result<(String, String, String), String> {
+    fn is(
+        provider: &str,
+        container: &str,
+        prefix: &str,
+    ) -> Result<(String, String, String), String> {
         Ok((provider.to_owned(), container.to_owned(), prefix.to_owned()))
     }
 
@@ -135,7 +139,11 @@ mod tests {
         assert_eq!(flags(&["/backups/p"]), is("Local", "/backups/p", ""));
         assert_eq!(flags(&["s3://bucket/a/b/"]), is("S3", "bucket", "a/b"));
         assert_eq!(flags(&["gs://bucket"]), is("GCS", "bucket", ""));
-        let flagged = ["--storage-provider=S3", "--store-container=c", "--store-prefix=p"];
+        let flagged = [
+            "--storage-provider=S3",
+            "--store-container=c",
+            "--store-prefix=p",
+        ];
         assert_eq!(flags(&flagged), is("S3", "c", "p"));
     }
 

@@ -72,7 +72,9 @@ impl Shown {
     pub(super) fn show(&mut self, what: &Progress<'_>) {
         match what {
             Progress::Base(_) => self.0.set_message("full snapshot"),
-            Progress::Delta(_, number, all) => self.0.set_message(format!("delta {number} of {all}")),
+            Progress::Delta(_, number, all) => {
+                self.0.set_message(format!("delta {number} of {all}"))
+            }
             Progress::Bytes(more) => self.0.inc(*more),
             Progress::Damaged(key, why) => {
                 let text = format!("passed over: {key}: {why}");

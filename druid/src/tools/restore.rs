@@ -45,7 +45,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "default")]
     name: String,
     /// All members of the new cluster, NAME=PEER_URL,...
-    #[arg(long, value_name = "LIST", default_value = "default=http://localhost:2380")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "default=http://localhost:2380"
+    )]
     initial_cluster: String,
     /// A word that members of another cluster do not have; give a new one at each restore.
     #[arg(long, value_name = "WORD", default_value = "etcd-cluster")]
@@ -223,7 +227,12 @@ fn report(data_dir: PathBuf, restored: &Restored, milliseconds: u64) -> Report {
         data_dir,
         moved_aside: restored.aside.clone(),
         lost: replayed.lost.as_ref().map(ToString::to_string),
-        alarms: replayed.report.alarms.iter().map(|it| format!("{it:?}")).collect(),
+        alarms: replayed
+            .report
+            .alarms
+            .iter()
+            .map(|it| format!("{it:?}"))
+            .collect(),
     }
 }
 

@@ -84,9 +84,15 @@ async fn verify(args: &Args) -> Result<Inventory, VerifyError> {
     let newest = args.newest;
     let runtime = Handle::current();
     let reading = tokio::task::spawn_blocking(move || {
-        let listing = if newest { only_newest(&listing) } else { listing };
+        let listing = if newest {
+            only_newest(&listing)
+        } else {
+            listing
+        };
         let bar = output::bar(packed(&listing));
-        let known = survey(&runtime, &location, &listing, &directory, &|bytes| bar.inc(bytes))?;
+        let known = survey(&runtime, &location, &listing, &directory, &|bytes| {
+            bar.inc(bytes)
+        })?;
         bar.finish_and_clear();
         Ok(inventory::of(&listing, &known, Read::Everything))
     });

@@ -73,7 +73,10 @@ fn a_hole_is_refused_with_the_revisions_that_are_missing() {
         .put("Incr-00000011-00000020-110.gz", &gz(&history.delta(11, 20)))
         .put("Incr-00000031-00000040-130.gz", &gz(&history.delta(31, 40)));
     let refused = bed.refused();
-    assert!(refused.contains("21 to 30") && refused.contains("--accept-loss"), "{refused}");
+    assert!(
+        refused.contains("21 to 30") && refused.contains("--accept-loss"),
+        "{refused}"
+    );
     let made = bed.restore_with(Loss::Accepted, Begin::Newest).unwrap();
     assert_eq!(made.revision(), 20);
     assert!(made.replayed.lost.is_some());
@@ -95,7 +98,11 @@ fn deltas_without_a_base_are_refused() {
 fn one_revision_may_have_many_changes_and_many_bytes() {
     let (bed, mut history) = (Bed::new(), History::puts(10));
     let keys = || (0..20_000).map(|n| format!("many/{n:05}").into_bytes());
-    history.0.push(keys().map(|key| Do::Put(key, b"v".to_vec(), 0, None)).collect());
+    history.0.push(
+        keys()
+            .map(|key| Do::Put(key, b"v".to_vec(), 0, None))
+            .collect(),
+    );
     history.0.push(keys().map(Do::Delete).collect());
     let large = (0..9).map(|n| Do::Put(vec![b'L', n], vec![n; 300 << 10], 0, None));
     history.0.push(large.collect());
@@ -147,12 +154,18 @@ fn every_codec_final_names_and_chunks_are_read_as_they_are_meant() {
         .put("Incr-00000011-00000020-110.zlib", &zlib)
         .put("Incr-00000021-00000030-120.Z", &lzw)
         .put("Incr-00000031-00000035-130", &history.delta(31, 35))
-        .put("Incr-00000036-00000040-140.gz.final", &gz(&history.delta(36, 40)));
+        .put(
+            "Incr-00000036-00000040-140.gz.final",
+            &gz(&history.delta(36, 40)),
+        );
     let chunks = bed.path("Full-00000000-00000090-900.gz");
     fs::create_dir_all(&chunks).unwrap();
     fs::write(chunks.join("0000000001"), b"a part").unwrap();
     has_all(&bed, &history);
-    bed.put(BASE, b"not gzip, and of the same revision as the base that is whole");
+    bed.put(
+        BASE,
+        b"not gzip, and of the same revision as the base that is whole",
+    );
     let known = bed.survey();
     assert_eq!(known.damaged.len(), 1, "{:?}", known.damaged);
     has_all(&bed, &history);
@@ -162,7 +175,10 @@ fn every_codec_final_names_and_chunks_are_read_as_they_are_meant() {
 fn names_have_more_than_eight_digits_when_the_revision_has() {
     let bed = Bed::new();
     let at = 123_456_789_i64;
-    let row = RowKey::new(revision(at), 0, false).bytes().as_ref().to_vec();
+    let row = RowKey::new(revision(at), 0, false)
+        .bytes()
+        .as_ref()
+        .to_vec();
     let mut record = Vec::new();
     KeyValue {
         key: b"k",
@@ -216,7 +232,10 @@ fn two_histories_are_refused_and_one_can_be_chosen() {
     bed.put("Full-00000000-00000040-100.gz", &gz(&history.full(40, &[])))
         .put("Full-00000000-00000010-200.gz", &gz(&history.full(10, &[])));
     let refused = bed.refused();
-    assert!(refused.contains("two histories") || refused.contains("--base"), "{refused}");
+    assert!(
+        refused.contains("two histories") || refused.contains("--base"),
+        "{refused}"
+    );
     let chosen = Begin::At("Full-00000000-00000010-200.gz".to_owned());
     let made = bed.restore_with(Loss::Refused, chosen).unwrap();
     assert_eq!(made.revision(), 10);
@@ -244,7 +263,10 @@ fn a_bomb_is_refused_before_it_unpacks() {
     }
     bed.put(BASE, &packer.finish().unwrap());
     let refused = bed.refused();
-    assert!(refused.contains(BASE) && refused.contains("meta"), "{refused}");
+    assert!(
+        refused.contains(BASE) && refused.contains("meta"),
+        "{refused}"
+    );
     // A database before it does not help.
     let mut packer = Packer::new(Packing::Gzip, 0, Vec::new()).unwrap();
     packer.write_all(&history.full(10, &[])).unwrap();
@@ -253,5 +275,8 @@ fn a_bomb_is_refused_before_it_unpacks() {
     }
     bed.put(BASE, &packer.finish().unwrap());
     let refused = bed.refused();
-    assert!(refused.contains(BASE) && refused.contains("longer"), "{refused}");
+    assert!(
+        refused.contains(BASE) && refused.contains("longer"),
+        "{refused}"
+    );
 }
