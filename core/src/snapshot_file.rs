@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::backup::Revision;
-use crate::bolt::{BoltDamage, ReadAt, Reader, Row, WalkError};
+use crate::bolt::{self, BoltDamage, ReadAt, Reader, Row, WalkError};
 use crate::mvcc::{RowKey, bucket, compaction_mark};
 
 /// What is in a snapshot.
@@ -42,6 +42,14 @@ pub enum SnapshotDamage {
         expected: String,
         /// What it is.
         found: String,
+    },
+    /// More comes than its database has. Nothing of etcd is so; a decompression bomb is.
+    #[error(
+        "it is longer than the {limit} bytes that its database can have: it is not read further"
+    )]
+    TooLong {
+        /// The most that it could have.
+        limit: u64,
     },
     /// The database is malformed.
     #[error("its database is damaged: {0}")]
@@ -144,6 +152,33 @@ pub struct Trailer {
     database_bytes: u64,
     /// The last bytes that came, at most as many as the digest has.
     tail: Vec<u8>,
+}
+
+/// How far a snapshot that begins so is worth reading, known before the rest arrives. etcd streams
+/// its database up to the last page that was ever in use; a copied file may have room after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent(u64);
+
+impl Extent {
+    /// The bytes of a snapshot that tell, or all if it has fewer.
+    pub const HEAD: usize = 128 << 10;
+    /// bbolt lets a file grow by so much at once.
+    const ROOM: u64 = 16 << 20;
+
+    /// By the first [`Self::HEAD`] bytes.
+    pub fn of(head: &[u8]) -> Result<Self, SnapshotDamage> {
+        let length = bolt::length(head)?;
+        let most = length.saturating_add(Self::ROOM);
+        Ok(Self(most.saturating_add(DIGEST as u64)))
+    }
+
+    /// Whether so many bytes can be the beginning of it.
+    pub fn admit(self, bytes: u64) -> Result<(), SnapshotDamage> {
+        if bytes <= self.0 {
+            return Ok(());
+        }
+        Err(SnapshotDamage::TooLong { limit: self.0 })
+    }
 }
 
 /// What a snapshot with the right digest is.

@@ -106,6 +106,14 @@ pub enum Restore {
     },
 }
 
+impl Inventory {
+    /// Whether all of it is as it was written, what a restore does not need included.
+    pub fn is_whole(&self) -> bool {
+        let damaged = |it: &Snapshot| it.state == State::Damaged;
+        self.restore.is_whole() && !self.snapshots.iter().any(damaged)
+    }
+}
+
 impl Restore {
     /// Whether nothing would be lost.
     pub fn is_whole(&self) -> bool {

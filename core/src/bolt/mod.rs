@@ -27,7 +27,7 @@ mod write_tests;
 
 use thiserror::Error;
 
-pub use read::{PastEnd, ReadAt, Reader, Row, WalkError, walk};
+pub use read::{PastEnd, ReadAt, Reader, Row, WalkError, length, walk};
 pub use write::{DrainError, Drained, Finish, PageSize, Sink, WriteError, Writer};
 
 /// What is wrong with a bbolt file.

@@ -75,6 +75,15 @@ pub enum WalkError<R, V> {
     Visit(V),
 }
 
+/// How many bytes the pages of a file need, by its first bytes. With pages of 64 KiB, the largest that
+/// there are, 128 KiB of them tell; the file may have more pages, which were never in use.
+pub fn length(head: &[u8]) -> Result<u64, BoltDamage> {
+    match Meta::latest(&head) {
+        Ok(Some(meta)) => Ok(meta.length()),
+        Ok(None) | Err(PastEnd { .. }) => Err(BoltDamage::NoMeta),
+    }
+}
+
 /// One row of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
@@ -138,7 +147,7 @@ impl<S: ReadAt> Reader<S> {
         let meta = Meta::latest(&source).map_err(WalkError::Read)?;
         let meta = meta.ok_or(BoltDamage::NoMeta)?;
         let have = source.size();
-        let need = meta.pages.saturating_mul(meta.page_size as u64);
+        let need = meta.length();
         if have < need {
             return Err(BoltDamage::Truncated { have, need }.into());
         }
@@ -431,6 +440,11 @@ struct Meta {
 }
 
 impl Meta {
+    /// Bytes up to the last page that was ever in use.
+    fn length(&self) -> u64 {
+        self.pages.saturating_mul(self.page_size as u64)
+    }
+
     fn at<S: ReadAt>(source: &S, offset: usize) -> Result<Option<Self>, S::Error> {
         let mut page = [0; HEADER + META];
         let offset = offset as u64;

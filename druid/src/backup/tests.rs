@@ -41,7 +41,7 @@ struct Bed {
     root: TempDir,
 }
 
-fn options(temporary: &Path) -> Options {
+pub(crate) fn options(temporary: &Path) -> Options {
     Options {
         config: Config {
             delta_period: Some(SignedDuration::from_hours(1)),

@@ -12,3 +12,6 @@ pub(crate) mod database;
 pub(crate) mod read;
 mod replay;
 pub(crate) mod survey;
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use druid_core::backup::codec::{self, Codec, HEAD};
 use druid_core::backup::delta::{Decoder, Event, Summary};
 use druid_core::backup::listing::Object;
 use druid_core::backup::names::Kind;
-use druid_core::snapshot_file::{self, Trailer, VerifyError};
+use druid_core::snapshot_file::{self, Extent, SnapshotDamage, Trailer, VerifyError};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -19,8 +19,8 @@ use crate::store::StoreError;
 use crate::store::location::Location;
 use crate::store::read::{ObjectReader, store_error};
 
-/// How much is unpacked at a time, bytes.
-pub(super) const PIECE: usize = 256 << 10;
+/// How much is unpacked at a time, bytes. The first piece has all that [`Extent`] wants.
+pub(super) const PIECE: usize = 2 * Extent::HEAD;
 
 /// Eight times the largest database that etcd's documentation advises. Deflate can make 1032 bytes of
 /// one, and a database of equal values comes near to that.
@@ -96,21 +96,26 @@ pub(crate) fn base(
     let (codec, packed) = open(runtime, location, object)?;
     let mut unpacked = unpack(codec, packed, LIMIT);
     let mut spool = tempfile::tempfile_in(directory).map_err(ReadError::Spool)?;
-    let mut trailer = Trailer::new();
+    let damaged = |it: SnapshotDamage| ReadError::Damaged(it.to_string());
+    let (mut trailer, mut extent, mut bytes) = (Trailer::new(), None, 0);
     let mut piece = vec![0; PIECE];
     loop {
         let length = fill(&mut unpacked, &mut piece).map_err(|it| classify(&it))?;
         if length == 0 {
             break;
         }
+        let of_head = || Extent::of(&piece[..length]);
+        let known = extent.map_or_else(of_head, Ok).map_err(damaged)?;
+        bytes += length as u64;
+        known.admit(bytes).map_err(damaged)?;
+        extent = Some(known);
         trailer.feed(&piece[..length]);
         spool
             .write_all(&piece[..length])
             .map_err(ReadError::Spool)?;
         progress(length as u64);
     }
-    let digested = trailer.finish();
-    digested.map_err(|it| ReadError::Damaged(it.to_string()))?;
+    trailer.finish().map_err(damaged)?;
     checked(object, spool)
 }
 

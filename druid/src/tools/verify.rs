@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use druid_core::backup::inventory::{self, Inventory, Read, State};
+use druid_core::backup::inventory::{self, Inventory, Read};
 use druid_core::backup::listing::Listing;
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -22,8 +22,8 @@ use crate::store::StoreError;
 /// unpacked into a file without a name in --temp-dir.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
-Exit codes: 0 every object is whole and all can be restored, 3 all can be restored, and an object that \
-this does not need is damaged, 2 not all can be restored, 1 it could not be found out.
+Exit codes: 0 every object is whole and everything that the store ever had can be restored, 2 an object \
+is damaged or something cannot be restored, 1 it could not be found out.
 
 Examples:
   druid verify /backups/etcd-main
@@ -56,10 +56,8 @@ enum VerifyError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// The exit code of a store that cannot be restored wholly.
+/// The exit code of a store of which something is damaged or lost.
 const NOT_WHOLE: u8 = 2;
-/// The exit code of one that can be, without something that is damaged.
-const DAMAGED: u8 = 3;
 
 /// Reads everything and says what was found.
 pub(crate) async fn run(args: Args) -> ExitCode {
@@ -70,11 +68,10 @@ pub(crate) async fn run(args: Args) -> ExitCode {
                 Format::Json => output::json(&found),
                 Format::Text => output::say(&table::text(&found, clock::now())),
             }
-            let damaged = found.snapshots.iter().any(|it| it.state == State::Damaged);
-            match (found.restore.is_whole(), damaged) {
-                (true, false) => ExitCode::SUCCESS,
-                (true, true) => DAMAGED.into(),
-                (false, _) => NOT_WHOLE.into(),
+            if found.is_whole() {
+                ExitCode::SUCCESS
+            } else {
+                NOT_WHOLE.into()
             }
         }
     }
