@@ -124,7 +124,7 @@ fn replay(root: &TempDir, listing: &Listing) -> BTreeMap<Vec<u8>, Option<Vec<u8>
     let chain = listing.newest().unwrap();
     let mut keys = BTreeMap::new();
     let base = content(root, &chain.base.key);
-    let facts = snapshot_file::verify(&base).unwrap();
+    let facts = snapshot_file::verify(&base[..]).unwrap();
     assert!(facts.revision >= chain.base.key.name.last().get());
     for delta in &chain.deltas {
         let bytes = content(root, &delta.object.key);

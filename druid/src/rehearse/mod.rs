@@ -294,6 +294,7 @@ async fn start_lab(args: &Args, runs: Version) -> Result<Lab, RehearseError> {
         parent: args.dir.clone(),
         broken: args.has(Fault::BadImage).then_some(args.to),
         tuning: Tuning::default(),
+        seed: None,
     };
     let mut lab = Lab::start(spec).await?;
     if args.keep {
