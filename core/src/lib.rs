@@ -22,3 +22,4 @@ pub mod report;
 pub mod snapshot_file;
 pub mod upgrade;
 pub mod version;
+pub mod warnings;

@@ -52,6 +52,12 @@ pub struct Report {
     /// The snapshot that was taken before the first roll, once it was verified.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
+    /// What it was held on; `None` for data of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// What does not forbid the upgrade, and should be looked after all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Each pass over the members.
     pub rolls: Vec<Roll>,
     /// Under what load.
@@ -177,6 +183,55 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Its digest, in hexadecimal.
     pub sha256: String,
+}
+
+/// The backup that a rehearsal was held on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Where it is.
+    pub store: String,
+    /// The full snapshot.
+    pub base: String,
+    /// How many deltas were replayed on it.
+    pub deltas: u64,
+    /// The revision of what was restored.
+    pub revision: i64,
+    /// The keys that live at it.
+    pub keys: u64,
+    /// The size of the database that the full snapshot was taken of, bytes.
+    pub database_bytes: u64,
+    /// What of that was in use.
+    pub bytes_in_use: u64,
+    /// The size of the restored database, bytes.
+    pub restored_bytes: u64,
+    /// How long the restore took, for one member.
+    pub restore_ms: u64,
+    /// The comparison of its keys at the end of each pass with those at the start.
+    pub survived: Survived,
+}
+
+/// Whether the keys of a backup are as they were, those aside that have a lease, which may expire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survived {
+    /// How many there were at the start.
+    pub keys: u64,
+    /// The SHA-256 of them with their values and revisions, in hexadecimal.
+    pub sha256: String,
+    /// How often they were compared.
+    pub checks: u64,
+    /// Whether they were the same each time; `None` if they were never compared.
+    pub same: Option<bool>,
+}
+
+/// Something to look after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// A stable name.
+    pub code: String,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// One pass over the members.
@@ -417,6 +472,10 @@ impl Report {
         if self.hash_kv.equal == Some(false) && self.outcome != Outcome::Refused {
             broken.push("the members do not hold the same data".to_owned());
         }
+        let survived = self.source.as_ref().and_then(|it| it.survived.same);
+        if survived == Some(false) {
+            broken.push("the keys of the backup are not as they were".to_owned());
+        }
         if self.linearizable == Some(false) {
             broken.push("the recorded history is not linearizable".to_owned());
         }
@@ -492,6 +551,24 @@ mod tests {
         serde_json::from_str(SMALL).unwrap()
     }
 
+    fn source() -> Source {
+        let json = r#"{"store":"/backups","base":"v2/Full-00000000-00000101-1795355041.gz",
+            "deltas":1,"revision":102,"keys":100,"database_bytes":1048576,"bytes_in_use":65536,
+            "restored_bytes":131072,"restore_ms":41,
+            "survived":{"keys":99,"sha256":"00","checks":3,"same":true}}"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_backup_that_survived_breaks_no_promise_and_keeps_its_names() {
+        let mut report = small();
+        report.source = Some(source());
+        report.warnings = vec![crate::warnings::Warning::MetricsRemoved.report()];
+        assert_eq!(report.broken_promises(), Vec::<String>::new());
+        let written = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&written).unwrap(), report);
+    }
+
     #[test]
     fn the_file_keeps_its_names() {
         let written = serde_json::to_string_pretty(&small()).unwrap() + "\n";
@@ -522,6 +599,18 @@ mod tests {
             (
                 |r| r.hash_kv.equal = Some(false),
                 "the members do not hold the same data",
+            ),
+            (
+                |r| {
+                    r.source = Some(Source {
+                        survived: Survived {
+                            same: Some(false),
+                            ..Survived::default()
+                        },
+                        ..source()
+                    });
+                },
+                "the keys of the backup are not as they were",
             ),
             (
                 |r| r.linearizable = Some(false),

@@ -11,9 +11,13 @@ use serde::Serialize;
 
 pub mod fill;
 pub mod findings;
+pub mod foreign;
 pub mod gaps;
 pub mod ledger;
 pub mod watch;
+
+/// Everything that a rehearsal writes begins with this, be it load or filling.
+pub const OWN_PREFIX: &str = "rehearse/";
 
 /// Everything that the load writes begins with this.
 pub const LOAD_PREFIX: &str = "rehearse/load/";

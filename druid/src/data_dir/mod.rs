@@ -142,6 +142,11 @@ impl DataDir {
         &self.path
     }
 
+    /// Where its database is, if there is one.
+    pub(crate) fn database(&self) -> PathBuf {
+        database_of(&self.path)
+    }
+
     /// A path beside it, its name with an ending.
     fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.name.clone();

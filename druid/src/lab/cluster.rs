@@ -17,9 +17,10 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use super::binaries::{Binaries, BinaryError};
-use super::config::{Config, Joins, Tuning};
+use super::config::{Config, Joins, TOKEN, Tuning};
 use super::events::{Event, Events, What};
 use super::ports::{Addresses, Held};
+use super::seed::{Seed, SeedError, Seeded};
 use super::shim::Shim;
 use super::snapshot::Snapshots;
 use super::supervisor::{Image, MemberError, Plan, Shared, Supervisor};
@@ -89,6 +90,8 @@ pub(crate) struct Spec {
     pub(crate) broken: Option<Version>,
     /// The configuration.
     pub(crate) tuning: Tuning,
+    /// What it begins with; nothing if `None`.
+    pub(crate) seed: Option<Seed>,
 }
 
 /// Why the lab does not do what it was told.
@@ -157,6 +160,9 @@ pub(crate) enum LabError {
         /// Which.
         member: MemberName,
     },
+    /// What it was to begin with cannot be had.
+    #[error(transparent)]
+    Seed(SeedError),
     /// The member refuses.
     #[error(transparent)]
     Member(#[from] MemberError),
@@ -199,6 +205,7 @@ pub(crate) struct Lab {
     /// Processes that the platform knows nothing of.
     strays: Mutex<BTreeMap<MemberName, Member>>,
     snapshots: Snapshots,
+    seeded: Option<Seeded>,
     /// Last, so that the directory goes when nobody writes into it any more.
     dir: WorkDir,
 }
@@ -233,7 +240,7 @@ impl Lab {
                 .map(|_| pick(attempt))
                 .collect::<io::Result<Vec<_>>>()
                 .map_err(|source| LabError::NoPort { source })?;
-            let lab = Self::boot(spec.clone(), &image, held)?;
+            let lab = Self::boot(spec.clone(), &image, held).await?;
             match lab.formed(attempt).await {
                 Ok(()) => return Ok(lab),
                 Err(LabError::PortTaken { .. }) if attempt < PORT_TRIES => {}
@@ -242,8 +249,20 @@ impl Lab {
         }
     }
 
-    fn boot(spec: Spec, image: &Image, held: Vec<Held>) -> Result<Self, LabError> {
-        let dir = directory(&spec)?;
+    async fn boot(spec: Spec, image: &Image, held: Vec<Held>) -> Result<Self, LabError> {
+        let founders = founders(held)?;
+        let mut dir = directory(&spec)?;
+        let mut seeded = None;
+        if let Some(seed) = spec.seed.clone() {
+            let urls =
+                |(name, (at, _)): (&MemberName, &(Addresses, Held))| (name.clone(), at.peer_url());
+            let planted = seed
+                .plant(dir, founders.iter().map(urls).collect(), TOKEN)
+                .await;
+            let (back, what) = planted.map_err(|error| unseeded(&spec, error))?;
+            dir = back;
+            seeded = Some(what);
+        }
         let mut lab = Self {
             shared: Shared {
                 template: Arc::new(Mutex::new(image.clone())),
@@ -253,17 +272,10 @@ impl Lab {
             members: BTreeMap::new(),
             strays: Mutex::default(),
             snapshots: Snapshots::new(dir.path().to_owned()),
+            seeded,
             spec,
             dir,
         };
-        let mut founders = BTreeMap::new();
-        for (number, held) in held.into_iter().enumerate() {
-            let addresses = held
-                .addresses()
-                .map_err(|source| LabError::NoPort { source })?;
-            let name = MemberName(format!("etcd-{number}"));
-            founders.insert(name, (addresses, held));
-        }
         let cluster = initial_cluster(founders.iter().map(|(name, (at, _))| (name, at)));
         for (name, (addresses, held)) in founders {
             let plan = lab.plan(&name, &addresses, &cluster, Joins::New)?;
@@ -300,7 +312,8 @@ impl Lab {
         let text = config
             .to_yaml()
             .map_err(|error| unwritable(&plan.config, error.into()))?;
-        fs::create_dir(&home).map_err(|error| unwritable(&home, error))?;
+        // A founder's is there already if it was restored.
+        fs::create_dir_all(&home).map_err(|error| unwritable(&home, error))?;
         fs::write(&plan.config, text).map_err(|error| unwritable(&plan.config, error))?;
         Ok(plan)
     }
@@ -373,6 +386,11 @@ impl Lab {
     /// The snapshots.
     pub(crate) fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// What the founders were made from, if not from nothing.
+    pub(crate) fn seeded(&self) -> Option<&Seeded> {
+        self.seeded.as_ref()
     }
 
     /// What happened so far.
@@ -529,6 +547,28 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.shared.processes.close(Duration::from_secs(2));
+    }
+}
+
+/// The members that it begins with, and the ports that are held for them.
+fn founders(held: Vec<Held>) -> Result<BTreeMap<MemberName, (Addresses, Held)>, LabError> {
+    let founder = |(number, held): (usize, Held)| {
+        let addresses = held
+            .addresses()
+            .map_err(|source| LabError::NoPort { source })?;
+        Ok((MemberName(format!("etcd-{number}")), (addresses, held)))
+    };
+    held.into_iter().enumerate().map(founder).collect()
+}
+
+fn unseeded(spec: &Spec, error: SeedError) -> LabError {
+    if error.is_full_disk() {
+        LabError::DiskFull {
+            path: spec.parent.clone().unwrap_or_else(std::env::temp_dir),
+            need: spec.members.count() as u64 * DISK_PER_MEMBER,
+        }
+    } else {
+        LabError::Seed(error)
     }
 }
 

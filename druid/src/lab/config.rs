@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use super::ports::Addresses;
 
+/// Part of what the numbers of the members and of the cluster come from.
+pub(super) const TOKEN: &str = "druid-rehearsal";
+
 /// What may be chosen.
 #[derive(Clone, Debug)]
 pub(crate) struct Tuning {
@@ -97,7 +100,7 @@ impl<'a> Config<'a> {
             initial_advertise_peer_urls: addresses.peer_url(),
             initial_cluster,
             initial_cluster_state: joins,
-            initial_cluster_token: "druid-rehearsal",
+            initial_cluster_token: TOKEN,
             heartbeat_interval: millis(tuning.heartbeat),
             election_timeout: millis(tuning.election),
             snapshot_count: tuning.snapshot_count,

@@ -3,7 +3,8 @@
 //! template's release only when told to restart (a `StatefulSet` with `OnDelete` and its kubelet).
 //!
 //! [`cluster`] is the whole; [`supervisor`] runs one member; [`process`] and [`shim`] see to it
-//! that no etcd outlives this program; [`snapshot`] keeps full snapshots; the rest are details.
+//! that no etcd outlives this program; [`snapshot`] keeps full snapshots; [`seed`] is what it
+//! begins with if not with nothing; the rest are details.
 
 pub(crate) mod binaries;
 pub(crate) mod cluster;
@@ -13,6 +14,7 @@ pub(crate) mod flip;
 pub(crate) mod ports;
 pub(crate) mod probe;
 pub(crate) mod process;
+pub(crate) mod seed;
 pub(crate) mod shim;
 pub(crate) mod snapshot;
 pub(crate) mod supervisor;

@@ -80,6 +80,7 @@ pub(super) fn spec(members: Size, version: Version) -> Spec {
         parent: None,
         broken: None,
         tuning: Tuning::default(),
+        seed: None,
     }
 }
 

@@ -8,6 +8,7 @@ use druid_core::version::Version;
 use super::faults::Fault;
 use crate::lab::binaries::EtcdAt;
 use crate::lab::cluster::Size;
+use crate::lab::config::Tuning;
 
 /// Rehearse an upgrade and the way back, on a throwaway cluster of real etcd processes.
 ///
@@ -25,6 +26,7 @@ as promised, 64 wrong usage, 130 interrupted.
 Examples:
   druid rehearse --etcd 3.4.34=/opt/etcd-3.4.34/etcd --etcd 3.5.27=/opt/etcd-3.5.27/etcd
   druid rehearse --etcd-dir /opt/etcd --fault kill-leader --fault kill-engine --report /tmp/report
+  druid rehearse --etcd-dir /opt/etcd --from-store /backups/etcd-main
   druid rehearse --etcd-dir /opt/etcd --members 5 --hold-last --stop-after rollback")]
 pub(crate) struct Args {
     /// The release that the cluster starts on.
@@ -36,9 +38,39 @@ pub(crate) struct Args {
     /// How many members: 1, 3 or 5.
     #[arg(long, value_name = "N", default_value = "3")]
     pub(super) members: Size,
+    /// Hold it on a backup: the directory that v2/ is in, or PROVIDER://CONTAINER/PREFIX
+    ///
+    /// The newest full snapshot and the deltas after it are restored into the throwaway cluster, and
+    /// the keys in them have to be there, unchanged, after each pass. The store is only read.
+    /// Credentials come from the environment as for etcd-backup-restore, for example
+    /// AWS_APPLICATION_CREDENTIALS=DIRECTORY.
+    #[arg(long, value_name = "STORE")]
+    pub(super) from_store: Option<String>,
+    /// Another address of the store's provider: S3, ABS and GCS.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true,
+        requires = "from_store"
+    )]
+    pub(super) store_endpoint_override: String,
+    /// Begin with this full snapshot, not with the newest.
+    #[arg(long, value_name = "NAME", requires = "from_store")]
+    pub(super) base: Option<String>,
+    /// Take what can be restored, even if the store had more.
+    #[arg(long, requires = "from_store")]
+    pub(super) accept_loss: bool,
+    /// The quota of the members' databases, bytes: give the one of your cluster.
+    ///
+    /// 2 GiB if left out, as etcd has it, and 8 GiB with --from-store, as etcd-druid has it.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(16 << 20..))]
+    pub(super) quota_backend_bytes: Option<u64>,
     /// How many keys to fill the cluster with before the load begins.
-    #[arg(long, value_name = "N", default_value_t = 5_000)]
-    pub(super) keys: u32,
+    ///
+    /// 5000 if left out, and none with --from-store.
+    #[arg(long, value_name = "N")]
+    pub(super) keys: Option<u32>,
     /// The size of their values, bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -97,12 +129,48 @@ impl Args {
         self.fault.contains(&fault)
     }
 
+    /// How many keys to fill in; `None` for no filling at all.
+    pub(super) fn keys(&self) -> Option<u32> {
+        match (self.keys, &self.from_store) {
+            (Some(keys), _) => Some(keys),
+            (None, None) => Some(5_000),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// The quota of the members' databases, bytes.
+    pub(super) fn quota(&self) -> u64 {
+        match (self.quota_backend_bytes, &self.from_store) {
+            (Some(quota), _) => quota,
+            (None, None) => Tuning::default().quota_backend_bytes,
+            (None, Some(_)) => 8 << 30,
+        }
+    }
+
     /// The command line that does the same again.
     pub(super) fn command(&self, seed: u64) -> String {
         let mut words = vec![format!(
-            "druid rehearse --from {} --to {} --members {} --keys {} --value-size {} --seed {seed}",
-            self.from, self.to, self.members, self.keys, self.value_size
+            "druid rehearse --from {} --to {} --members {}",
+            self.from, self.to, self.members
         )];
+        words.extend(
+            self.from_store
+                .as_ref()
+                .map(|store| format!("--from-store {store}")),
+        );
+        let endpoint = Some(&self.store_endpoint_override).filter(|it| !it.is_empty());
+        words.extend(endpoint.map(|url| format!("--store-endpoint-override {url}")));
+        words.extend(self.base.as_ref().map(|name| format!("--base {name}")));
+        words.extend(self.accept_loss.then(|| "--accept-loss".to_owned()));
+        words.extend(
+            self.quota_backend_bytes
+                .map(|n| format!("--quota-backend-bytes {n}")),
+        );
+        words.extend(
+            self.keys()
+                .map(|n| format!("--keys {n} --value-size {}", self.value_size)),
+        );
+        words.push(format!("--seed {seed}"));
         words.extend(
             self.fault
                 .iter()

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::faults::FaultError;
 use super::host::HostError;
+use super::source::SourceError;
 use crate::etcd::{self, endpoint::ParseEndpointError};
 use crate::lab::binaries::BinaryError;
 use crate::lab::cluster::LabError;
@@ -18,6 +19,9 @@ pub(crate) enum RehearseError {
     /// A release cannot be run.
     #[error("{0}")]
     Binary(#[from] BinaryError),
+    /// The backup that it was to be held on.
+    #[error("{0}")]
+    Source(#[from] SourceError),
     /// The throwaway cluster.
     #[error("{0}")]
     Lab(#[from] LabError),
@@ -67,6 +71,7 @@ impl RehearseError {
         match self {
             Self::Interrupted => 130,
             Self::Binary(_)
+            | Self::Source(_)
             | Self::Lab(_)
             | Self::Fault(_)
             | Self::Host(_)

@@ -9,6 +9,7 @@ mod faults;
 mod host;
 mod pass;
 mod sampler;
+mod source;
 mod story;
 mod verdict;
 mod wire;
@@ -44,6 +45,7 @@ use crate::etcd::{Client, Endpoint};
 use crate::lab::binaries::Binaries;
 use crate::lab::cluster::{Lab, Spec};
 use crate::lab::config::Tuning;
+use crate::lab::seed::Seed;
 use crate::lab::shim::Shim;
 use crate::load::{self, Load, LoadSpec};
 use crate::report::terminal::{self, Counters, Mode, Ui};
@@ -79,7 +81,11 @@ pub(super) struct Rehearsal {
     /// The load, until it is over; then there is `evidence`.
     load: Option<Load>,
     evidence: Option<Evidence>,
-    filled: Filled,
+    /// What it was filled with, if it was.
+    filled: Option<Filled>,
+    /// The backup that it is held on, if it is.
+    source: Option<report::Source>,
+    warnings: Vec<report::Warning>,
     /// What the cluster runs now.
     runs: Version,
     passes: Vec<(Pass, Version, PassEnd)>,
@@ -157,7 +163,8 @@ async fn hold(args: Args, ui: Arc<Ui>) -> Result<Report, RehearseError> {
     } else {
         args.from
     };
-    let lab = Arc::new(start_lab(&args, runs).await?);
+    let seed = source::open(&args).await?;
+    let lab = Arc::new(start_lab(&args, runs, seed).await?);
     match hold_on(lab.clone(), args, ui, story, runs).await {
         // Whatever went wrong, it went wrong because of this.
         Err(error) if disk_is_full(lab.dir()) => {
@@ -229,25 +236,18 @@ async fn prepare(
         kill_engine,
     });
 
-    story.begin("fill", Some(u64::from(args.keys)));
-    let spec = FillSpec {
-        keys: args.keys,
-        value_size: args.value_size as usize,
-        seed,
+    let (source, warnings) = look_at_source(&args, &host, &mut story).await?;
+    let filled = match args.keys() {
+        Some(keys) => {
+            let spec = FillSpec {
+                keys,
+                value_size: args.value_size as usize,
+                seed,
+            };
+            Some(fill(&host.clients, spec, &mut story, &ui).await?)
+        }
+        None => None,
     };
-    let each: Vec<Client> = host
-        .clients
-        .iter()
-        .map(|(_, client)| client.clone())
-        .collect();
-    let filled = load::fill(&each, spec, |done, _| ui.step_progress(done)).await?;
-
-    story.found(format!(
-        "{} keys of {} bytes, {} leases",
-        args.keys,
-        args.value_size,
-        filled.leases.len()
-    ));
     story.begin("load", None);
     let load = Load::start(
         host.clients.clone(),
@@ -267,6 +267,8 @@ async fn prepare(
         load: Some(load),
         evidence: None,
         filled,
+        source,
+        warnings,
         runs,
         passes: Vec::new(),
         snapshot: None,
@@ -277,11 +279,48 @@ async fn prepare(
     Ok(rehearsal)
 }
 
+/// What the cluster was restored from, if it was.
+async fn look_at_source(
+    args: &Args,
+    host: &Host,
+    story: &mut Story,
+) -> Result<(Option<report::Source>, Vec<report::Warning>), RehearseError> {
+    let (Some(seeded), Some(store)) = (host.lab.seeded(), &args.from_store) else {
+        return Ok((None, Vec::new()));
+    };
+    story.begin("look at the backup", None);
+    let source = source::look(store, seeded, &host.clients).await?;
+    let warnings = source::warn(seeded, args.quota(), args.from, args.to);
+    story.found(format!(
+        "revision {}, {} keys, {} and {} deltas, restored in {} ms",
+        source.revision, source.keys, source.base, source.deltas, source.restore_ms
+    ));
+    Ok((Some(source), warnings))
+}
+
+async fn fill(
+    clients: &[(MemberName, Client)],
+    spec: FillSpec,
+    story: &mut Story,
+    ui: &Ui,
+) -> Result<Filled, RehearseError> {
+    story.begin("fill", Some(u64::from(spec.keys)));
+    let each: Vec<Client> = clients.iter().map(|(_, client)| client.clone()).collect();
+    let filled = load::fill(&each, spec, |done, _| ui.step_progress(done)).await?;
+    story.found(format!(
+        "{} keys of {} bytes, {} leases",
+        spec.keys,
+        spec.value_size,
+        filled.leases.len()
+    ));
+    Ok(filled)
+}
+
 fn members(count: usize) -> String {
     format!("{count} member{}", if count == 1 { "" } else { "s" })
 }
 
-async fn start_lab(args: &Args, runs: Version) -> Result<Lab, RehearseError> {
+async fn start_lab(args: &Args, runs: Version, seed: Option<Seed>) -> Result<Lab, RehearseError> {
     let binaries = Binaries::from_flags(args.etcd.clone(), args.etcd_dir.clone());
     for version in [args.from, args.to] {
         binaries.resolve(version).await?;
@@ -293,7 +332,11 @@ async fn start_lab(args: &Args, runs: Version) -> Result<Lab, RehearseError> {
         shim: Shim::of_this_binary().map_err(RehearseError::Program)?,
         parent: args.dir.clone(),
         broken: args.has(Fault::BadImage).then_some(args.to),
-        tuning: Tuning::default(),
+        tuning: Tuning {
+            quota_backend_bytes: args.quota(),
+            ..Tuning::default()
+        },
+        seed,
     };
     let mut lab = Lab::start(spec).await?;
     if args.keep {
@@ -363,7 +406,7 @@ impl Rehearsal {
     async fn stop_load(&mut self) -> Result<Evidence, RehearseError> {
         if let Some(load) = self.load.take() {
             self.story.begin("check the load", None);
-            self.evidence = Some(load.stop(Some(&self.filled)).await?);
+            self.evidence = Some(load.stop(self.filled.as_ref()).await?);
         }
         self.evidence.clone().ok_or(RehearseError::NoEvidence)
     }
@@ -427,12 +470,19 @@ impl Rehearsal {
             }
         }
         self.compare(&etcd).await;
+        if let Some(source) = &mut self.source {
+            let differ = source::compare(source, &self.host.clients).await?;
+            self.broken.extend(differ);
+        }
         if let Some(load) = &self.load {
-            let evidence = load.checkpoint(Some(&self.filled)).await?;
+            let evidence = load.checkpoint(self.filled.as_ref()).await?;
             let findings = judge(evidence).await?;
             self.broken.extend(findings.faults());
+            let backup = self.source.as_ref().map_or_else(String::new, |source| {
+                format!(", {} keys of the backup as they were", source.survived.keys)
+            });
             self.story.found(format!(
-                "{} writes there on every member, HashKV equal",
+                "{} writes there on every member, HashKV equal{backup}",
                 findings.writes.acknowledged
             ));
         }

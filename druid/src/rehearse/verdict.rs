@@ -74,6 +74,8 @@ impl Rehearsal {
             members: self.members(),
             refusals: self.refusals(),
             snapshot: self.snapshot.clone(),
+            source: self.source.clone(),
+            warnings: self.warnings.clone(),
             rolls,
             load: report::Load {
                 writers: u64::from(record.writers),

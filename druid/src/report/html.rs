@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use druid_core::report::{Outcome, Report, StepResult};
 
 use super::svg;
-use super::text::{bytes, counted, data_words, duration, grouped, history_words};
+use super::text::{
+    bytes, counted, data_words, duration, grouped, history_words, source_words, survived_words,
+};
 
 /// The whole page.
 pub(crate) fn render(report: &Report) -> String {
@@ -22,6 +24,7 @@ pub(crate) fn render(report: &Report) -> String {
     page += &verdict(report);
     page += &figures(report);
     page += &refusals(report);
+    page += &warnings(report);
     page += &promises(report);
     page += &timeline(report);
     page += &steps(report);
@@ -143,6 +146,24 @@ fn refusals(report: &Report) -> String {
     html
 }
 
+fn warnings(report: &Report) -> String {
+    if report.warnings.is_empty() {
+        return String::new();
+    }
+    let mut html = "<h2>What to look after</h2>\n".to_owned();
+    for warning in &report.warnings {
+        let _ = writeln!(
+            html,
+            "<div class=\"refusal\"><code>{}</code><p>{}</p><p class=\"remedy\"><b>What to do:</b> \
+             {}</p></div>",
+            escape(&warning.code),
+            escape(&sentence(&warning.message)),
+            escape(&sentence(&warning.remedy))
+        );
+    }
+    html
+}
+
 /// What was promised, in the words of someone who needs the promise, and what was found.
 fn promises(report: &Report) -> String {
     let (writes, watch) = (&report.writes, &report.watch);
@@ -159,7 +180,7 @@ fn promises(report: &Report) -> String {
         (Outcome::Refused, Some(false)) => ("odd", "not so before"),
         (_, equal) => unless_none(equal),
     };
-    let rows = [
+    let mut rows = vec![
         (
             "Nothing that was saved is lost",
             format!(
@@ -190,6 +211,13 @@ fn promises(report: &Report) -> String {
             unless_none(report.linearizable),
         ),
     ];
+    if let Some(source) = &report.source {
+        rows.push((
+            "The data of the backup is as it was",
+            survived_words(&source.survived),
+            unless_none(source.survived.same),
+        ));
+    }
     let mut html = "<h2>What was checked</h2>\n<div class=\"wide\"><table>\n<tr><th>Promise</th>\
                     <th>Found</th><th>Result</th></tr>\n"
         .to_owned();
@@ -313,6 +341,18 @@ fn members(report: &Report) -> String {
         duration(load.longest_stall_ms),
         counted(load.ambiguous_writes, "write")
     );
+    if let Some(source) = &report.source {
+        let _ = writeln!(
+            html,
+            "<p>Held on the backup <code>{}</code>: <code>{}</code> and {}: {}; the restored database \
+             has {}.</p>",
+            escape(&source.store),
+            escape(&source.base),
+            counted(source.deltas, "delta"),
+            source_words(source),
+            bytes(source.restored_bytes)
+        );
+    }
     if let Some(snapshot) = &report.snapshot {
         let _ = writeln!(
             html,

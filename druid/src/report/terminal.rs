@@ -14,7 +14,9 @@ use druid_core::report::{Outcome, Report, StepResult};
 use druid_core::version::Version;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::text::{bytes, counted, data_words, duration, grouped, history_words};
+use super::text::{
+    bytes, counted, data_words, duration, grouped, history_words, source_words, survived_words,
+};
 
 /// Plain lines say the counts this often.
 const COUNTS_EVERY: Duration = Duration::from_secs(10);
@@ -461,6 +463,13 @@ pub(crate) fn summary(report: &Report, written: Option<&Path>) -> String {
     for (name, value) in figures(report) {
         let _ = writeln!(text, "  {name:9} {value}");
     }
+    for warning in &report.warnings {
+        let _ = writeln!(
+            text,
+            "\nwarning: {}: {}\n  remedy: {}",
+            warning.code, warning.message, warning.remedy
+        );
+    }
     if let Some(directory) = written {
         let _ = writeln!(
             text,
@@ -473,14 +482,19 @@ pub(crate) fn summary(report: &Report, written: Option<&Path>) -> String {
 
 fn figures(report: &Report) -> Vec<(&'static str, String)> {
     let (writes, watch) = (&report.writes, &report.watch);
-    let mut figures = vec![(
+    let mut figures = Vec::new();
+    if let Some(source) = &report.source {
+        figures.push(("backup", source_words(source)));
+        figures.push(("its keys", survived_words(&source.survived)));
+    }
+    figures.push((
         "writes",
         format!(
             "{} acknowledged, {} lost",
             grouped(writes.acknowledged),
             grouped(writes.lost)
         ),
-    )];
+    ));
     if !report.rolls.is_empty() {
         figures.push((
             "write gap",

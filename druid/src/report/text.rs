@@ -1,6 +1,6 @@
 //! Numbers and findings as people read them.
 
-use druid_core::report::HashKv;
+use druid_core::report::{HashKv, Source, Survived};
 
 /// `12345` is `12,345`.
 pub(crate) fn grouped(number: u64) -> String {
@@ -60,6 +60,32 @@ pub(super) fn data_words(hash_kv: &HashKv) -> String {
         Some(true) => format!("equal on all members{at}"),
         Some(false) => format!("not equal on all members{at}"),
         None => "not compared".to_owned(),
+    }
+}
+
+/// What was restored.
+pub(super) fn source_words(source: &Source) -> String {
+    let revision = u64::try_from(source.revision).unwrap_or(0);
+    format!(
+        "revision {}, {}, a database of {}, {} in use, restored in {}",
+        grouped(revision),
+        counted(source.keys, "key"),
+        bytes(source.database_bytes),
+        bytes(source.bytes_in_use),
+        duration(source.restore_ms)
+    )
+}
+
+/// Whether it is still there.
+pub(super) fn survived_words(survived: &Survived) -> String {
+    let keys = counted(survived.keys, "key");
+    match survived.same {
+        Some(true) => format!(
+            "{keys} without a lease, the same in {}",
+            counted(survived.checks, "check")
+        ),
+        Some(false) => format!("{keys} without a lease at the start, not the same later"),
+        None => format!("{keys} without a lease, not compared"),
     }
 }
 

@@ -8,6 +8,7 @@ use druid_core::backup::listing::{Chain, Listing};
 use druid_core::backup::names::Key;
 use druid_core::backup::replay::{Plan, Report};
 use druid_core::backup::restorable::{self, Begin, Known, Loss, Refusal, Step};
+use druid_core::snapshot_file::SnapshotFacts;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -55,6 +56,8 @@ pub(crate) struct Replayed {
     pub(crate) lost: Option<Box<Refusal>>,
     /// What was done.
     pub(crate) report: Report,
+    /// The database of the base, as the member that it was taken from had it.
+    pub(crate) base: SnapshotFacts,
     /// Its size, bytes.
     pub(crate) bytes: u64,
 }
@@ -123,6 +126,7 @@ pub(crate) fn replay(
                             chain,
                             lost,
                             report,
+                            base: base.facts.clone(),
                             bytes,
                         });
                     }

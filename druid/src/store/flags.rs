@@ -103,6 +103,21 @@ pub(crate) struct StoreFlags {
     pub(crate) min_chunk: u64,
 }
 
+impl StoreFlags {
+    /// As if no flag were given.
+    pub(crate) fn named(whose: Whose) -> Self {
+        Self {
+            whose,
+            provider: None,
+            container: String::new(),
+            prefix: String::new(),
+            endpoint: String::new(),
+            parallel: 5,
+            min_chunk: SMALLEST_PART,
+        }
+    }
+}
+
 macro_rules! store_args {
     ($(#[$doc:meta])* $name:ident, $whose:expr, $dash:literal, $heading:literal) => {
         $(#[$doc])*

@@ -9,9 +9,9 @@ use crate::store::location::{Location, OpenError};
 /// `STORE`, or the flags.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreAt {
-    /// The store: the directory that v2/ is in, or <PROVIDER://CONTAINER/PREFIX>
+    /// The store: the directory that v2/ is in, or `PROVIDER://CONTAINER/PREFIX`
     ///
-    /// For example /backups/etcd-main or <s3://bucket/etcd-main>. The flags below say the same;
+    /// For example /backups/etcd-main or `s3://bucket/etcd-main`. The flags below say the same;
     /// credentials come from the environment as for etcd-backup-restore, for example
     /// `AWS_APPLICATION_CREDENTIALS=DIRECTORY`.
     #[arg(value_name = "STORE", conflicts_with_all = ["storage-provider", "store-container", "store-prefix"])]

@@ -1,6 +1,6 @@
 //! The commands that work on a store: what is in it, is it whole, restore it, shrink it, copy it.
 
-mod at;
+pub(crate) mod at;
 pub(crate) mod compact;
 pub(crate) mod copy;
 pub(crate) mod inspect;
