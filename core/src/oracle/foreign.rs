@@ -1,5 +1,6 @@
 //! Keys that were there before the load, and that nobody changes: whether they are as they were.
 
+use crate::snapshot_file::hex;
 use sha2::{Digest as _, Sha256};
 
 /// A key as a read returns it.
@@ -62,7 +63,7 @@ impl Census {
         Counted {
             all: self.all,
             keys: self.counted,
-            sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex(&digest),
         }
     }
 }
@@ -82,7 +83,9 @@ mod tests {
 
     fn count(keys: &[Foreign<'_>]) -> Counted {
         let mut census = Census::default();
-        keys.iter().for_each(|key| census.add(*key));
+        for key in keys {
+            census.add(*key);
+        }
         census.finish()
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum ReadError {
 pub(crate) struct Base {
     /// The database with its digest; the file has no name any more.
     pub(crate) file: FileAt,
+    /// What is in it.
+    pub(crate) facts: snapshot_file::SnapshotFacts,
     /// The revision that it holds.
     pub(crate) holds: Revision,
 }
@@ -128,7 +130,7 @@ fn checked(object: &Object, spool: File) -> Result<Base, ReadError> {
     })?;
     let named = object.key.name.last();
     match Revision::new(facts.revision).filter(|holds| *holds >= named) {
-        Some(holds) => Ok(Base { file, holds }),
+        Some(holds) => Ok(Base { file, facts, holds }),
         None => Err(ReadError::Damaged(format!(
             "it is named for revision {named} and reaches only {}",
             facts.revision

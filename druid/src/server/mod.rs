@@ -51,7 +51,7 @@ use leases::Leases;
 use members::Members;
 use metrics::Numbers;
 use mounted::Source;
-use parts::Stored;
+use parts::Snapshots;
 use stored::StoredError;
 
 /// How long the last delta may take; a pod is given 30 s in all.
@@ -106,158 +106,156 @@ pub(crate) async fn run(args: Args, ignored: Vec<&'static str>) -> ExitCode {
     }
 }
 
-/// What everybody needs.
-struct Common {
-    source: Source,
-    clients: Arc<Clients>,
-    leases: Arc<Leases>,
-    members: Arc<Members>,
-    numbers: Numbers,
-}
-
 async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     check(args)?;
     let schedule = Schedule::parse(&args.defragmentation_schedule)?;
     let environment = Environment::read();
-    let common = common(args, &environment)?;
-    let dir = DataDir::new(&args.data_dir)?;
+    let source = Source::new(environment.etcd_conf.clone(), environment.pod.clone());
+    let clients = Arc::new(clients(args, &source)?);
     let (tell, leadership) = watch::channel(Leadership::default());
-    let mut tasks = JoinSet::new();
-    let around = stored::Around {
-        clients: Arc::clone(&common.clients),
-        numbers: common.numbers.clone(),
-        dir: dir.clone(),
-        leadership: leadership.clone(),
-        end: FLUSH,
+    let shared = Shared {
+        source,
+        leases: Arc::new(Leases::new(environment.api_server()?)),
+        numbers: Numbers::new([clients.local_endpoint().as_str()]),
+        clients,
+        members: Arc::new(Members::default()),
+        leadership,
     };
-    let stored = stored::open(args, around, &mut tasks)?;
-    let data = data::OnDisk::new(dir, environment.namespace);
-    let initialization = Arc::new(initialization(args, data, &common, &stored));
-    let certificates = match (&args.server_cert, &args.server_key) {
-        (Some(cert), Some(key)) => Some(Certificates::read(cert, key)?),
-        (Some(_) | None, _) => None,
-    };
+    let dir = DataDir::new(&args.data_dir)?;
+    let certificates = certificates(args)?;
     let listener = serve::listen(args.server_port)
         .await
         .map_err(|source| ServerError::Listen {
             port: args.server_port,
             source,
         })?;
+    let mut tasks = JoinSet::new();
+    let stored = stored::open(args, &shared, dir.clone(), FLUSH, &mut tasks)?;
+    let snapshots = stored.snapshots;
+    let initialization = Arc::new(Initialization::new(Parts {
+        source: shared.source.clone(),
+        clients: Arc::clone(&shared.clients),
+        members: Arc::clone(&shared.members),
+        leases: Arc::clone(&shared.leases),
+        numbers: shared.numbers.clone(),
+        data: Arc::new(data::OnDisk::new(dir, environment.namespace)),
+        backups: stored.backups,
+        accept_empty_store: args.accept_empty_store,
+    }));
     let (stop, stopped) = watch::channel(false);
-    let api = Api {
-        source: common.source.clone(),
-        clients: Arc::clone(&common.clients),
-        members: Arc::clone(&common.members),
-        initialization: Arc::clone(&initialization),
-        leadership: leadership.clone(),
-        snapshots: stored.snapshots.clone(),
-        delegate: Delegate {
-            clients: Arc::clone(&common.clients),
-            port: args.server_port,
-            tls: certificates.is_some(),
-            deadline: stored::full_deadline(args) + GRACE,
-        },
-        numbers: common.numbers.clone(),
-    };
     let follow = Follow {
-        clients: Arc::clone(&common.clients),
-        numbers: common.numbers.clone(),
-        initialization,
+        clients: Arc::clone(&shared.clients),
+        numbers: shared.numbers.clone(),
+        initialization: Arc::clone(&initialization),
         period: args.reelection_period.0,
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
-    beside(&mut tasks, args, &common, &stored, schedule, &leadership);
     tasks.spawn(follow.run(tell, stopped.clone()));
+    shared.start(args, schedule, snapshots.as_ref(), &mut tasks);
+    let api = shared.api(args, initialization, snapshots.clone());
     tracing::info!(port = args.server_port, "serving");
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
-    if let Some(snapshots) = stored.snapshots
-        && tokio::time::timeout(FLUSHED, snapshots.finish())
-            .await
-            .is_err()
-    {
-        tracing::error!("what was not in the store yet did not get there in time");
+    if let Some(snapshots) = snapshots {
+        flush(snapshots.as_ref()).await;
     }
     tasks.abort_all();
     let _ = server.await;
     Ok(ExitCode::SUCCESS)
 }
 
-fn common(args: &Args, environment: &Environment) -> Result<Common, ServerError> {
-    let source = Source::new(environment.etcd_conf.clone(), environment.pod.clone());
-    let clients = clients(args, &source)?;
-    Ok(Common {
-        leases: Arc::new(Leases::new(environment.api_server()?)),
-        numbers: Numbers::new([clients.local_endpoint().as_str()]),
-        members: Arc::default(),
-        clients: Arc::new(clients),
-        source,
-    })
+/// What the parts have in common.
+#[derive(Clone, Debug)]
+struct Shared {
+    source: Source,
+    clients: Arc<Clients>,
+    leases: Arc<Leases>,
+    numbers: Numbers,
+    members: Arc<Members>,
+    leadership: watch::Receiver<Leadership>,
 }
 
-fn initialization(
-    args: &Args,
-    data: data::OnDisk,
-    common: &Common,
-    stored: &Stored,
-) -> Initialization {
-    Initialization::new(Parts {
-        source: common.source.clone(),
-        clients: Arc::clone(&common.clients),
-        members: Arc::clone(&common.members),
-        leases: Arc::clone(&common.leases),
-        numbers: common.numbers.clone(),
-        data: Arc::new(data),
-        backups: stored.backups.clone(),
-        accept_empty_store: args.accept_empty_store,
-    })
-}
-
-/// What goes on beside serving.
-fn beside(
-    tasks: &mut JoinSet<()>,
-    args: &Args,
-    common: &Common,
-    stored: &Stored,
-    schedule: Schedule,
-    leadership: &watch::Receiver<Leadership>,
-) {
-    let defragmenter = Defragmenter {
-        clients: Arc::clone(&common.clients),
-        numbers: common.numbers.clone(),
-        schedule,
-        deadline: args.etcd_defrag_timeout.0,
-    };
-    tasks.spawn(defragmenter.run(leadership.clone()));
-    tasks.spawn(peer_urls::correct(
-        Arc::clone(&common.clients),
-        common.source.clone(),
-        args.use_etcd_wrapper,
-        leadership.clone(),
-    ));
-    if args.enable_snapshot_lease_renewal
-        && let Some(snapshots) = &stored.snapshots
-    {
-        let names = leases::Names {
-            full: args.full_snapshot_lease_name.clone(),
-            delta: args.delta_snapshot_lease_name.clone(),
-        };
-        let leases = Arc::clone(&common.leases);
-        tasks.spawn(leases::follow_snapshots(
-            leases,
-            names,
-            snapshots.progress(),
-        ));
+impl Shared {
+    fn api(
+        &self,
+        args: &Args,
+        initialization: Arc<Initialization>,
+        snapshots: Option<Arc<dyn Snapshots>>,
+    ) -> Api {
+        Api {
+            source: self.source.clone(),
+            clients: Arc::clone(&self.clients),
+            members: Arc::clone(&self.members),
+            initialization,
+            leadership: self.leadership.clone(),
+            snapshots,
+            delegate: Delegate {
+                clients: Arc::clone(&self.clients),
+                port: args.server_port,
+                tls: args.server_cert.is_some(),
+                deadline: stored::full_deadline(args) + GRACE,
+            },
+            numbers: self.numbers.clone(),
+        }
     }
-    if args.enable_member_lease_renewal {
-        tasks.spawn(leases::heartbeat(
-            Arc::clone(&common.leases),
-            Arc::clone(&common.clients),
-            common.source.clone(),
-            args.k8s_heartbeat_duration.0,
-            leadership.clone(),
+
+    /// What goes on beside the answers.
+    fn start(
+        &self,
+        args: &Args,
+        schedule: Schedule,
+        snapshots: Option<&Arc<dyn Snapshots>>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let clients = || Arc::clone(&self.clients);
+        let defragmenter = Defragmenter {
+            clients: clients(),
+            numbers: self.numbers.clone(),
+            schedule,
+            deadline: args.etcd_defrag_timeout.0,
+        };
+        tasks.spawn(defragmenter.run(self.leadership.clone()));
+        tasks.spawn(peer_urls::correct(
+            clients(),
+            self.source.clone(),
+            args.use_etcd_wrapper,
+            self.leadership.clone(),
         ));
+        let leases = || Arc::clone(&self.leases);
+        if args.enable_snapshot_lease_renewal
+            && let Some(snapshots) = snapshots
+        {
+            let names = leases::Names {
+                full: args.full_snapshot_lease_name.clone(),
+                delta: args.delta_snapshot_lease_name.clone(),
+            };
+            let progress = snapshots.progress();
+            tasks.spawn(leases::follow_snapshots(leases(), names, progress));
+        }
+        if args.enable_member_lease_renewal {
+            tasks.spawn(leases::heartbeat(
+                leases(),
+                clients(),
+                self.source.clone(),
+                args.k8s_heartbeat_duration.0,
+                self.leadership.clone(),
+            ));
+        }
+    }
+}
+
+fn certificates(args: &Args) -> Result<Option<Certificates>, CertificateError> {
+    match (&args.server_cert, &args.server_key) {
+        (Some(cert), Some(key)) => Ok(Some(Certificates::read(cert, key)?)),
+        (Some(_) | None, _) => Ok(None),
+    }
+}
+
+async fn flush(snapshots: &dyn Snapshots) {
+    let finished = tokio::time::timeout(FLUSHED, snapshots.finish()).await;
+    if finished.is_err() {
+        tracing::error!("what was not in the store yet did not get there in time");
     }
 }
 
