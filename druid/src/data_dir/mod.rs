@@ -136,12 +136,6 @@ impl DataDir {
         }
     }
 
-    /// Where it is.
-    #[cfg(test)]
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// A path beside it, its name with an ending.
     fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.name.clone();
