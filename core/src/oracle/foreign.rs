@@ -92,8 +92,15 @@ mod tests {
         assert_eq!((whole.all, whole.keys), (1, 1));
         assert_eq!(count(&[KEY]), whole);
         let changes = [
-            Foreign { key: b"fo", value: b"obar", ..KEY },
-            Foreign { value: b"baz", ..KEY },
+            Foreign {
+                key: b"fo",
+                value: b"obar",
+                ..KEY
+            },
+            Foreign {
+                value: b"baz",
+                ..KEY
+            },
             Foreign { created: 3, ..KEY },
             Foreign { changed: 4, ..KEY },
             Foreign { version: 3, ..KEY },
@@ -107,7 +114,11 @@ mod tests {
 
     #[test]
     fn a_key_with_a_lease_is_counted_and_not_compared() {
-        let leased = Foreign { key: b"x", lease: 7, ..KEY };
+        let leased = Foreign {
+            key: b"x",
+            lease: 7,
+            ..KEY
+        };
         let with = count(&[KEY, leased]);
         assert_eq!((with.all, with.keys), (2, 1));
         assert_eq!(with.sha256, count(&[KEY]).sha256);

@@ -47,7 +47,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STORE")]
     pub(super) from_store: Option<String>,
     /// Another address of the store's provider: S3, ABS and GCS.
-    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true, requires = "from_store")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true,
+        requires = "from_store"
+    )]
     pub(super) store_endpoint_override: String,
     /// Begin with this full snapshot, not with the newest.
     #[arg(long, value_name = "NAME", requires = "from_store")]
@@ -147,13 +153,23 @@ impl Args {
             "druid rehearse --from {} --to {} --members {}",
             self.from, self.to, self.members
         )];
-        words.extend(self.from_store.as_ref().map(|store| format!("--from-store {store}")));
+        words.extend(
+            self.from_store
+                .as_ref()
+                .map(|store| format!("--from-store {store}")),
+        );
         let endpoint = Some(&self.store_endpoint_override).filter(|it| !it.is_empty());
         words.extend(endpoint.map(|url| format!("--store-endpoint-override {url}")));
         words.extend(self.base.as_ref().map(|name| format!("--base {name}")));
         words.extend(self.accept_loss.then(|| "--accept-loss".to_owned()));
-        words.extend(self.quota_backend_bytes.map(|n| format!("--quota-backend-bytes {n}")));
-        words.extend(self.keys().map(|n| format!("--keys {n} --value-size {}", self.value_size)));
+        words.extend(
+            self.quota_backend_bytes
+                .map(|n| format!("--quota-backend-bytes {n}")),
+        );
+        words.extend(
+            self.keys()
+                .map(|n| format!("--keys {n} --value-size {}", self.value_size)),
+        );
         words.push(format!("--seed {seed}"));
         words.extend(
             self.fault

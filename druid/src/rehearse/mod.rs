@@ -320,11 +320,7 @@ fn members(count: usize) -> String {
     format!("{count} member{}", if count == 1 { "" } else { "s" })
 }
 
-async fn start_lab(
-    args: &Args,
-    runs: Version,
-    seed: Option<Seed>,
-) -> Result<Lab, RehearseError> {
+async fn start_lab(args: &Args, runs: Version, seed: Option<Seed>) -> Result<Lab, RehearseError> {
     let binaries = Binaries::from_flags(args.etcd.clone(), args.etcd_dir.clone());
     for version in [args.from, args.to] {
         binaries.resolve(version).await?;

@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::Args;
 use crate::etcd::{self, Client, Keys, Range, RangeOptions};
 use crate::lab::seed::{Seed, Seeded};
+use crate::observe::PROBE_KEY;
 use crate::store::StoreError;
 use crate::store::credentials::{Env, Whose};
 use crate::store::flags::StoreFlags;
@@ -73,9 +74,7 @@ pub(super) async fn open(args: &Args) -> Result<Option<Seed>, SourceError> {
     let mut flags = StoreFlags::named(Whose::Main);
     flags.endpoint.clone_from(&args.store_endpoint_override);
     at::name(store, &mut flags)?;
-    let location = flags
-        .open(&Env::of_process())
-        .map_err(StoreAtError::Open)?;
+    let location = flags.open(&Env::of_process()).map_err(StoreAtError::Open)?;
     let listing = Arc::new(location.listing().await?);
     Ok(Some(Seed {
         location,
@@ -145,11 +144,16 @@ pub(super) fn warn(
         bytes: replayed.base.bytes,
         bytes_in_use: replayed.base.bytes_in_use,
     };
-    let damaged = seeded.damaged.iter().map(|(object, why)| Warning::DamagedObject {
-        object: object.clone(),
-        why: why.clone(),
+    let damaged = seeded
+        .damaged
+        .iter()
+        .map(|(object, why)| Warning::DamagedObject {
+            object: object.clone(),
+            why: why.clone(),
+        });
+    let lost = replayed.lost.iter().map(|it| Warning::Lost {
+        what: it.to_string(),
     });
-    let lost = replayed.lost.iter().map(|it| Warning::Lost { what: it.to_string() });
     let general = warnings::of(database, quota, from, to);
     let all = lost.chain(damaged).chain(general);
     all.map(|it| it.report()).collect()
@@ -173,7 +177,7 @@ pub(super) async fn compare(
     }))
 }
 
-/// Every key that is not a rehearsal's own, at one revision.
+/// Every key that is not a rehearsal's own, nor the one that the engine probes with, at one revision.
 async fn census(clients: &[(MemberName, Client)]) -> Result<Counted, SourceError> {
     let own_end = [OWN_PREFIX.trim_end_matches('/').as_bytes(), b"0"].concat();
     // An end of one zero byte is that of the whole key space.
@@ -197,6 +201,9 @@ async fn census(clients: &[(MemberName, Client)]) -> Result<Counted, SourceError
             for kv in &found.kvs {
                 keys += 1;
                 bytes += (kv.key.len() + kv.value.len()) as u64;
+                if kv.key == PROBE_KEY.as_bytes() {
+                    continue;
+                }
                 census.add(Foreign {
                     key: &kv.key,
                     value: &kv.value,
