@@ -10,10 +10,6 @@ mod unpack;
 )]
 pub(crate) use pack::PackError;
 pub(crate) use pack::{Packer, Packing};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "its commands are on their way")
-)]
 pub(crate) use unpack::{Limit, unpack};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) mod credentials;
 pub(crate) mod flags;
 mod http;
 mod keystone;
-mod local;
+pub(crate) mod local;
 pub(crate) mod location;
 mod parts;
 mod providers;
