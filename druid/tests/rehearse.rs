@@ -148,6 +148,65 @@ fn a_follower_is_slow() {
     passed(&rehearse(&run), &ALL[..1]);
 }
 
+const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store");
+
+#[test]
+fn a_backup_goes_up_back_and_up_again_and_its_keys_survive() {
+    let held = rehearse(&["--from-store", STORE]);
+    let report = passed(&held, ALL);
+    let source = report.source.expect("a source");
+    assert_eq!(source.base, "v2/Full-00000000-00000101-1795355041.gz");
+    assert_eq!((source.deltas, source.revision, source.keys), (1, 102, 101));
+    assert!(source.database_bytes >= source.bytes_in_use && source.bytes_in_use > 0);
+    // One of the keys has a lease.
+    assert_eq!((source.survived.keys, source.survived.checks), (100, 3));
+    assert_eq!(source.survived.same, Some(true));
+    assert!(report.snapshot.unwrap().revision > 102);
+    assert!(
+        !report.steps.iter().any(|step| step.name == "fill"),
+        "it has data of its own"
+    );
+    let codes: Vec<_> = report.warnings.iter().map(|it| it.code.as_str()).collect();
+    assert_eq!(codes, ["FreelistType", "MetricsRemoved", "FlagsRemoved"]);
+    assert_eq!(held.count("the same in 3 checks"), 1, "{}", held.text);
+    let html = held.file("report.html");
+    for words in ["The data of the backup is as it was", "MetricsRemoved"] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+}
+
+#[test]
+fn a_backup_is_rehearsed_with_as_many_keys_more_as_asked_for() {
+    let run = ["--from-store", STORE, "--keys", "200", "--members", "1"];
+    let held = rehearse(&[&run[..], &["--stop-after", "upgrade"]].concat());
+    let report = passed(&held, &ALL[..1]);
+    assert_eq!(report.source.unwrap().survived.same, Some(true));
+    assert!(report.steps.iter().any(|step| step.name == "fill"));
+}
+
+#[test]
+fn a_damaged_backup_is_refused_by_the_name_of_the_object() {
+    for name in [
+        "Full-00000000-00000101-1795355041.gz",
+        "Incr-00000102-00000102-1795355046.gz",
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("v2")).unwrap();
+        for entry in std::fs::read_dir(format!("{STORE}/v2")).unwrap() {
+            let entry = entry.unwrap();
+            let mut bytes = std::fs::read(entry.path()).unwrap();
+            if entry.file_name() == name {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            std::fs::write(copy.path().join("v2").join(entry.file_name()), bytes).unwrap();
+        }
+        let held = rehearse(&["--from-store", &copy.path().display().to_string()]);
+        assert_eq!(held.code, 1, "{}", held.text);
+        assert!(held.text.contains(&format!("v2/{name}")), "{}", held.text);
+    }
+}
+
 /// A run that must not begin.
 fn refused(fault: &str, code: &str, runs: Version) {
     let held = rehearse(&["--keys", "500", "--fault", fault]);
@@ -338,6 +397,9 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
             "give --members 3",
         ),
         (&["--dir", "/nowhere"], 1, "/nowhere"),
+        (&["--from-store", "/nowhere"], 1, "no snapshot is listed"),
+        (&["--from-store", "ftp://x"], 1, "ftp:// is no store"),
+        (&["--base", "Full-1"], 64, "--from-store <STORE>"),
     ];
     for (words, code, message) in table {
         let held = rehearse(words);

@@ -242,7 +242,10 @@ impl Lab {
                 .map_err(|source| LabError::NoPort { source })?;
             let lab = Self::boot(spec.clone(), &image, held).await?;
             match lab.formed(attempt).await {
-                Ok(()) => return Ok(lab),
+                Ok(()) => {
+                    lab.configure()?;
+                    return Ok(lab);
+                }
                 Err(LabError::PortTaken { .. }) if attempt < PORT_TRIES => {}
                 Err(error) => return Err(error),
             }
@@ -276,9 +279,14 @@ impl Lab {
             spec,
             dir,
         };
+        // Those that have data and start at once would each wait 7 s for the data of every other.
+        let tuning = Tuning {
+            initial_corrupt_check: lab.seeded.is_none() && lab.spec.tuning.initial_corrupt_check,
+            ..lab.spec.tuning.clone()
+        };
         let cluster = initial_cluster(founders.iter().map(|(name, (at, _))| (name, at)));
         for (name, (addresses, held)) in founders {
-            let plan = lab.plan(&name, &addresses, &cluster, Joins::New)?;
+            let plan = lab.plan(&name, &addresses, &cluster, Joins::New, &tuning)?;
             drop(held);
             let supervisor = Supervisor::start(plan, image.clone(), lab.shared.clone());
             let member = Member {
@@ -297,6 +305,7 @@ impl Lab {
         addresses: &Addresses,
         cluster: &str,
         joins: Joins,
+        tuning: &Tuning,
     ) -> Result<Plan, LabError> {
         let home = self.dir.path().join(&name.0);
         let plan = Plan {
@@ -307,15 +316,27 @@ impl Lab {
             log: home.join("etcd.log"),
             data: home.join("data"),
         };
-        let tuning = &self.spec.tuning;
         let config = Config::new(name, &plan.data, addresses, cluster, joins, tuning);
-        let text = config
-            .to_yaml()
-            .map_err(|error| unwritable(&plan.config, error.into()))?;
         // A founder's is there already if it was restored.
         fs::create_dir_all(&home).map_err(|error| unwritable(&home, error))?;
-        fs::write(&plan.config, text).map_err(|error| unwritable(&plan.config, error))?;
+        write(&config, &plan.config)?;
         Ok(plan)
+    }
+
+    /// From the next start on, restored founders have the configuration that others began with.
+    fn configure(&self) -> Result<(), LabError> {
+        if self.seeded.is_none() {
+            return Ok(());
+        }
+        let members = self.members.iter().map(|(name, m)| (name, &m.addresses));
+        let cluster = initial_cluster(members.clone());
+        for (name, addresses) in members {
+            let home = self.dir.path().join(&name.0);
+            let (data, tuning) = (home.join("data"), &self.spec.tuning);
+            let config = Config::new(name, &data, addresses, &cluster, Joins::New, tuning);
+            write(&config, &home.join("etcd.yaml"))?;
+        }
+        Ok(())
     }
 
     async fn formed(&self, attempt: u32) -> Result<(), LabError> {
@@ -520,7 +541,8 @@ impl Lab {
         } = new;
         let members = self.members.iter().map(|(name, m)| (name, &m.addresses));
         let cluster = initial_cluster(members.chain([(&name, &addresses)]));
-        let plan = self.plan(&name, &addresses, &cluster, Joins::Existing)?;
+        let tuning = &self.spec.tuning;
+        let plan = self.plan(&name, &addresses, &cluster, Joins::Existing, tuning)?;
         let image = lock(&self.shared.template).clone();
         drop(held);
         let supervisor = Supervisor::start(plan, image, self.shared.clone());
@@ -559,6 +581,17 @@ fn founders(held: Vec<Held>) -> Result<BTreeMap<MemberName, (Addresses, Held)>, 
         Ok((MemberName(format!("etcd-{number}")), (addresses, held)))
     };
     held.into_iter().enumerate().map(founder).collect()
+}
+
+/// Replaces it as a whole: a member may be about to read it.
+fn write(config: &Config<'_>, path: &Path) -> Result<(), LabError> {
+    let draft = path.with_extension("new");
+    let text = config
+        .to_yaml()
+        .map_err(|error| unwritable(path, error.into()))?;
+    fs::write(&draft, text)
+        .and_then(|()| fs::rename(&draft, path))
+        .map_err(|error| unwritable(path, error))
 }
 
 fn unseeded(spec: &Spec, error: SeedError) -> LabError {

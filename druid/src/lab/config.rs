@@ -24,6 +24,8 @@ pub(crate) struct Tuning {
     pub(crate) heartbeat: Duration,
     /// How long a follower waits for one before it stands for election.
     pub(crate) election: Duration,
+    /// Whether a member compares its data with the others' before it serves.
+    pub(crate) initial_corrupt_check: bool,
 }
 
 impl Default for Tuning {
@@ -33,6 +35,7 @@ impl Default for Tuning {
             quota_backend_bytes: 2 * 1024 * 1024 * 1024,
             heartbeat: Duration::from_millis(100),
             election: Duration::from_secs(1),
+            initial_corrupt_check: true,
         }
     }
 }
@@ -114,7 +117,7 @@ impl<'a> Config<'a> {
             next_cluster_version_compatible: true,
             experimental_backend_bbolt_freelist_type: "array",
             backend_bbolt_freelist_type: "array",
-            experimental_initial_corrupt_check: true,
+            experimental_initial_corrupt_check: tuning.initial_corrupt_check,
         }
     }
 

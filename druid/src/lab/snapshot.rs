@@ -1,5 +1,6 @@
-//! Full snapshots in files: taken once per name, and verified apart from that. Both go on in tasks
-//! of their own, so that a caller that disappears leaves nothing half done.
+//! Full snapshots of a rehearsal, taken and verified as backups are: packed into a store, which is a
+//! directory here, and read back from it. Each is taken once per name, and verified apart from that.
+//! Both go on in tasks of their own, so that a caller that disappears leaves nothing half done.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,30 +12,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use druid_core::backup::listing::Object;
+use druid_core::backup::names::Prefix;
 use druid_core::observed::SnapshotWork;
-use druid_core::snapshot_file::{self, VerifyError};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
 use super::lock;
-use crate::read_at::FileAt;
+use crate::backup::codec::Packing;
+use crate::backup::full;
+use crate::etcd::Client;
+use crate::restore::read;
+use crate::store::Store;
+use crate::store::local::Local;
+use crate::store::location::Location;
 
-/// Where a snapshot's bytes come from.
-pub(crate) trait Chunks: Send + 'static {
-    /// The next bytes; `None` at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, String>> + Send;
-}
-
-/// The end of the channel is the end of the snapshot.
-impl Chunks for mpsc::Receiver<Result<Vec<u8>, String>> {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
-        self.recv().await.transpose()
-    }
-}
-
-/// A source that has stopped giving for this long is dead.
-const STALLED: Duration = Duration::from_secs(30);
+/// How long one may take in all.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The snapshots of a rehearsal. Clones share everything.
 #[derive(Clone, Debug)]
@@ -42,24 +36,27 @@ pub(crate) struct Snapshots(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The store, which is made by the first snapshot.
+    root: PathBuf,
+    store: Arc<dyn Store>,
+    /// Where one has room while it is verified.
     dir: PathBuf,
-    stalled: Duration,
     works: Mutex<BTreeMap<String, SnapshotWork>>,
+    taken: Mutex<BTreeMap<String, Object>>,
     fail_takes: AtomicBool,
     corrupt: AtomicBool,
 }
 
 impl Snapshots {
-    /// Keeps them in a directory that exists.
+    /// Keeps them below a directory that exists.
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self::with_patience(dir, STALLED)
-    }
-
-    fn with_patience(dir: PathBuf, stalled: Duration) -> Self {
+        let root = dir.join("snapshots");
         Self(Arc::new(Inner {
+            store: Arc::new(Local::new(root.clone())),
+            root,
             dir,
-            stalled,
             works: Mutex::default(),
+            taken: Mutex::default(),
             fail_takes: AtomicBool::new(false),
             corrupt: AtomicBool::new(false),
         }))
@@ -80,26 +77,21 @@ impl Snapshots {
         lock(&self.0.works).get(name).cloned().unwrap_or_default()
     }
 
-    /// Where it is, or will be.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.dir.join(format!("{name}.db"))
-    }
-
-    /// Begins to take it. A name that was asked for before is that snapshot, whatever became of
-    /// it, and its source is not touched.
-    pub(crate) fn take(&self, name: &str, source: impl Chunks) {
+    /// Begins to take it of the member that `of` comes to. A name that was asked for before is that
+    /// snapshot, whatever became of it, and nobody is asked.
+    pub(crate) fn take(
+        &self,
+        name: &str,
+        of: impl Future<Output = Result<Client, String>> + Send + 'static,
+    ) {
         if !self.advance(name, &SnapshotWork::Absent, SnapshotWork::Taking) {
             return;
         }
         let (this, name) = (self.clone(), name.to_owned());
         tokio::spawn(async move {
-            let part = this.0.dir.join(format!("{name}.db.part"));
-            let work = match this.write(&part, &this.path(&name), source).await {
+            let work = match this.write(&name, of).await {
                 Ok(()) => SnapshotWork::Taken,
-                Err(why) => {
-                    let _ = fs::remove_file(&part);
-                    SnapshotWork::Failed(why)
-                }
+                Err(why) => SnapshotWork::Failed(why),
             };
             this.set(&name, work);
         });
@@ -110,8 +102,14 @@ impl Snapshots {
         if !self.advance(name, &SnapshotWork::Taken, SnapshotWork::Verifying) {
             return;
         }
-        let (this, name) = (self.clone(), name.to_owned());
-        tokio::task::spawn_blocking(move || this.set(&name, verified(&this.path(&name))));
+        let Some(object) = lock(&self.0.taken).get(name).cloned() else {
+            return;
+        };
+        let (this, name, runtime) = (self.clone(), name.to_owned(), Handle::current());
+        tokio::task::spawn_blocking(move || {
+            let work = this.verified(&runtime, &name, &object);
+            this.set(&name, work);
+        });
     }
 
     fn advance(&self, name: &str, from: &SnapshotWork, to: SnapshotWork) -> bool {
@@ -128,70 +126,62 @@ impl Snapshots {
         lock(&self.0.works).insert(name.to_owned(), work);
     }
 
-    async fn write(&self, part: &Path, path: &Path, source: impl Chunks) -> Result<(), String> {
+    async fn write(
+        &self,
+        name: &str,
+        of: impl Future<Output = Result<Client, String>>,
+    ) -> Result<(), String> {
         if self.0.fail_takes.load(Ordering::Relaxed) {
             return Err("the source was made to fail (fault snapshot-fails)".to_owned());
         }
-        let failed = |error: io::Error| not_written(part, &error);
-        let mut file = File::create(part).await.map_err(failed)?;
-        self.copy(source, &mut file, part).await?;
-        file.sync_all().await.map_err(failed)?;
-        fs::rename(part, path).map_err(failed)?;
-        sync_dir(&self.0.dir).map_err(failed)?;
+        let client = of.await?;
+        let request = full::Request {
+            prefix: prefix(name)?,
+            packing: Packing::Gzip,
+            // The members need the rest of the machine.
+            threads: 1,
+            is_final: false,
+            unless: None,
+            timeout: TIMEOUT,
+        };
+        // Nobody listens to how far it is, and nobody stops it.
+        let (say, _) = mpsc::channel(1);
+        let (_go_on, cancel) = oneshot::channel();
+        let taken = full::take(&request, &client, &self.0.store, &say, cancel).await;
+        let object = taken
+            .map_err(|error| error.to_string())?
+            .ok_or("no snapshot was taken")?;
         if self.0.corrupt.load(Ordering::Relaxed) {
-            flip_middle_byte(path).map_err(failed)?;
+            let path = self.0.root.join(object.key.to_string());
+            flip_middle_byte(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         }
+        lock(&self.0.taken).insert(name.to_owned(), object);
         Ok(())
     }
 
-    async fn copy(
-        &self,
-        mut source: impl Chunks,
-        file: &mut File,
-        part: &Path,
-    ) -> Result<(), String> {
-        let failed = |error: io::Error| not_written(part, &error);
-        loop {
-            let next = tokio::time::timeout(self.0.stalled, source.next()).await;
-            let stalled = |_| format!("the member sent nothing for {:?}", self.0.stalled);
-            let Some(bytes) = next.map_err(stalled)?? else {
-                return file.flush().await.map_err(failed);
-            };
-            file.write_all(&bytes).await.map_err(failed)?;
+    fn verified(&self, runtime: &Handle, name: &str, object: &Object) -> SnapshotWork {
+        let location = match prefix(name) {
+            Ok(prefix) => Location {
+                store: self.0.store.clone(),
+                prefix,
+                address: self.0.root.display().to_string(),
+            },
+            Err(why) => return SnapshotWork::Damaged(why),
+        };
+        match read::base(runtime, &location, object, &self.0.dir, |_| ()) {
+            Ok(base) => SnapshotWork::Verified {
+                revision: base.facts.revision,
+                bytes: base.facts.bytes,
+                sha256: base.facts.sha256,
+            },
+            Err(error) => SnapshotWork::Damaged(format!("{}: {error}", object.key)),
         }
     }
 }
 
-fn verified(path: &Path) -> SnapshotWork {
-    match FileAt::open(path)
-        .map_err(VerifyError::Read)
-        .and_then(snapshot_file::verify)
-    {
-        Ok(facts) => SnapshotWork::Verified {
-            revision: facts.revision,
-            bytes: facts.bytes,
-            sha256: facts.sha256,
-        },
-        Err(VerifyError::Damage(damage)) => SnapshotWork::Damaged(damage.to_string()),
-        Err(VerifyError::Read(error)) => {
-            SnapshotWork::Damaged(format!("{}: {error}", path.display()))
-        }
-    }
-}
-
-fn not_written(path: &Path, error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::StorageFull {
-        format!(
-            "{}: the disk is full; free some space, or give --dir a directory on another disk",
-            path.display()
-        )
-    } else {
-        format!("{}: {error}", path.display())
-    }
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    fs::File::open(dir)?.sync_all()
+/// Each has a prefix of its own, so that two of one revision and second are two.
+fn prefix(name: &str) -> Result<Prefix, String> {
+    Prefix::parse(name).map_err(|error| error.to_string())
 }
 
 fn flip_middle_byte(path: &Path) -> io::Result<()> {

@@ -16,14 +16,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::wire::{Plan, Reply, Request, Said, View};
 use super::worker;
-use crate::etcd::{self, Client};
+use crate::etcd::Client;
 use crate::lab::cluster::{Lab, LabError};
-use crate::lab::snapshot::Chunks;
 
-/// How long one piece of a snapshot may take to come.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a whole roll may take; far more than the sum of its own deadlines.
-const ROLL: Duration = Duration::from_mins(5);
+const ROLL: Duration = Duration::from_mins(20);
 
 /// Why a roll could not be held to its end.
 #[derive(Debug, Error)]
@@ -192,11 +189,14 @@ impl Host {
     async fn act(&self, act: &Act) -> Reply {
         let done = match act {
             Act::TakeSnapshot(name) => {
-                let source = FromLeader {
-                    clients: self.clients.clone(),
-                    open: None,
-                };
-                self.lab.snapshots().take(name, source);
+                let clients = self.clients.clone();
+                // Of whoever leads when it is begun.
+                self.lab.snapshots().take(name, async move {
+                    let leads = leader(&clients).await;
+                    leads
+                        .map(|(_, client)| client.clone())
+                        .ok_or_else(|| "nobody leads".to_owned())
+                });
                 Ok(())
             }
             Act::VerifySnapshot(name) => {
@@ -215,29 +215,6 @@ impl Host {
         match done {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Failed(error.to_string()),
-        }
-    }
-}
-
-/// A snapshot of whoever leads when it is begun.
-struct FromLeader {
-    clients: Vec<(MemberName, Client)>,
-    open: Option<etcd::Snapshot>,
-}
-
-impl Chunks for FromLeader {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
-        if self.open.is_none() {
-            let (_, client) = leader(&self.clients).await.ok_or("nobody leads")?;
-            let opened = client.snapshot(DEADLINE).await;
-            self.open = Some(opened.map_err(|error| error.to_string())?);
-        }
-        match &mut self.open {
-            Some(open) => match open.next(DEADLINE).await {
-                Ok(chunk) => Ok(chunk.map(Vec::from)),
-                Err(error) => Err(error.to_string()),
-            },
-            None => Ok(None),
         }
     }
 }

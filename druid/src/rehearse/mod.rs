@@ -59,11 +59,11 @@ const DISK_RESERVE: u64 = 64 << 20;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// The engine's limits here. A lab's members are up within a second or two, and stopped by force
-/// after 8 s.
+/// after 8 s; a backup may be of any size.
 pub(super) fn limits() -> Limits {
     Limits {
         member: SignedDuration::from_secs(45),
-        snapshot: SignedDuration::from_secs(60),
+        snapshot: SignedDuration::from_mins(10),
         ..Limits::default()
     }
 }

@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::Args;
 use crate::etcd::{self, Client, Keys, Range, RangeOptions};
 use crate::lab::seed::{Seed, Seeded};
+use crate::observe::PROBE_KEY;
 use crate::store::StoreError;
 use crate::store::credentials::{Env, Whose};
 use crate::store::flags::StoreFlags;
@@ -176,7 +177,7 @@ pub(super) async fn compare(
     }))
 }
 
-/// Every key that is not a rehearsal's own, at one revision.
+/// Every key that is not a rehearsal's own, nor the one that the engine probes with, at one revision.
 async fn census(clients: &[(MemberName, Client)]) -> Result<Counted, SourceError> {
     let own_end = [OWN_PREFIX.trim_end_matches('/').as_bytes(), b"0"].concat();
     // An end of one zero byte is that of the whole key space.
@@ -200,6 +201,9 @@ async fn census(clients: &[(MemberName, Client)]) -> Result<Counted, SourceError
             for kv in &found.kvs {
                 keys += 1;
                 bytes += (kv.key.len() + kv.value.len()) as u64;
+                if kv.key == PROBE_KEY.as_bytes() {
+                    continue;
+                }
                 census.add(Foreign {
                     key: &kv.key,
                     value: &kv.value,
