@@ -1,6 +1,7 @@
 //! Reads every object of a listing and says of each whether it is whole.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use druid_core::backup::Revision;
@@ -13,12 +14,25 @@ use tokio::runtime::Handle;
 use super::read::{self, ReadError};
 use crate::store::location::Location;
 
-/// An object that could not be read, so that nothing is known of it.
+/// Why nothing is known of an object.
 #[derive(Debug, Error)]
-#[error("{object}: {error}")]
-pub(crate) struct SurveyError {
-    object: Key,
-    error: ReadError,
+pub(crate) enum SurveyError {
+    /// It could not be read.
+    #[error("{object}: {error}")]
+    Object {
+        /// Which.
+        object: Key,
+        /// Why.
+        error: ReadError,
+    },
+    /// What was unpacked could not be kept.
+    #[error("{}: {source}; give another --temp-dir, with room for the database", path.display())]
+    Directory {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 /// So many objects are read at once: unpacking one is the work of one core.
@@ -46,7 +60,7 @@ pub(crate) fn survey(
             let Some(object) = next else { return };
             let found = read_one(runtime, location, object, directory);
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            note(&mut known, object, found);
+            note(&mut known, object, found, directory);
             if known.is_err() {
                 return;
             }
@@ -65,6 +79,7 @@ fn note(
     known: &mut Result<Known, Box<SurveyError>>,
     object: &Object,
     found: Result<Found, ReadError>,
+    directory: &Path,
 ) {
     let key = object.key.clone();
     match (known.as_mut(), found) {
@@ -74,8 +89,12 @@ fn note(
         (Ok(known), Ok(Found::Damaged(why))) => {
             known.damaged.insert(key, why);
         }
-        (Ok(_), Err(error)) => {
-            *known = Err(Box::new(SurveyError { object: key, error }));
+        (Ok(_), Err(ReadError::Spool(source))) => {
+            let path = directory.to_owned();
+            *known = Err(Box::new(SurveyError::Directory { path, source }));
+        }
+        (Ok(_), Err(error @ (ReadError::Damaged(_) | ReadError::Store(_)))) => {
+            *known = Err(Box::new(SurveyError::Object { object: key, error }));
         }
         (Ok(_), Ok(Found::Whole(None))) | (Err(_), _) => {}
     }

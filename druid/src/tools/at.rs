@@ -1,9 +1,11 @@
 //! Which store: named in one word, or by etcd-backup-restore's flags.
 
+use std::path::Path;
+
 use thiserror::Error;
 
 use crate::store::credentials::Env;
-use crate::store::flags::{Chosen, StoreArgs, StoreFlags};
+use crate::store::flags::{Chosen, Provider, StoreArgs, StoreFlags};
 use crate::store::location::{Location, OpenError};
 
 /// `STORE`, or the flags.
@@ -42,6 +44,12 @@ pub(crate) enum StoreAtError {
         /// Its provider.
         scheme: String,
     },
+    /// A store that is to be read, and is not there: a misspelled path is no empty store.
+    #[error("{path} is no directory: name the directory that v2/ is in")]
+    Directory {
+        /// What was given.
+        path: String,
+    },
     /// It is known and cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -59,9 +67,15 @@ impl StoreAt {
         Ok(flags)
     }
 
-    /// Opens it. Nothing is sent yet.
+    /// Opens it, to read what is there. Nothing is sent yet.
     pub(crate) fn open(&self) -> Result<Location, StoreAtError> {
-        Ok(self.flags()?.open(&Env::of_process())?)
+        let flags = self.flags()?;
+        let path = &flags.container;
+        let local = flags.provider == Some(Provider::Local) && path.starts_with('/');
+        if local && !Path::new(path).is_dir() {
+            return Err(StoreAtError::Directory { path: path.clone() });
+        }
+        Ok(flags.open(&Env::of_process())?)
     }
 }
 
