@@ -9,6 +9,7 @@
 //! record, or its keys would never expire; etcd takes a lease without keys away by itself.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use thiserror::Error;
 
@@ -25,16 +26,16 @@ pub struct Plan {
     pub members: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The index in the new log of raft up to which everything is in the database.
     pub consistent_index: u64,
-    /// How long a lease lives of which the deltas do not tell it, seconds, at least 1.
-    pub unknown_ttl: i64,
+    /// How long a lease lives of which the deltas do not tell it, seconds.
+    pub unknown_ttl: NonZeroU32,
     /// Raises the revision by so much and marks all before it as compacted, so that no client goes
     /// on from a revision that the restored cluster lost.
-    pub bump: Option<u32>,
+    pub bump: Option<NonZeroU32>,
 }
 
 impl Plan {
     /// An hour.
-    pub const UNKNOWN_TTL: i64 = 3600;
+    pub const UNKNOWN_TTL: NonZeroU32 = NonZeroU32::MIN.saturating_add(3599);
 }
 
 /// What became of it.
@@ -77,7 +78,7 @@ pub enum ReplayError<R, W> {
         /// The last one.
         revision: Revision,
         /// By how much.
-        by: u32,
+        by: NonZeroU32,
     },
 }
 
@@ -254,12 +255,12 @@ impl<S: ReadAt> Replay<S> {
 
     fn bump<K: Sink>(
         &mut self,
-        by: u32,
+        by: NonZeroU32,
         sink: &mut K,
     ) -> Result<(), ReplayError<S::Error, K::Error>> {
         let revision = self.report.revision;
-        let raised = revision.get().checked_add(i64::from(by));
-        let raised = raised.and_then(Revision::new).filter(|_| by > 0);
+        let raised = revision.get().checked_add(i64::from(by.get()));
+        let raised = raised.and_then(Revision::new);
         self.report.revision = raised.ok_or(ReplayError::Bump { revision, by })?;
         self.changes = 0;
         self.record.clear();
@@ -270,7 +271,7 @@ impl<S: ReadAt> Replay<S> {
         sink.bucket(bucket::LEASE).map_err(CopyError::Write)?;
         let mut young = std::mem::take(&mut self.young);
         self.report.leases_added = young.len() as u64;
-        let unknown_ttl = self.plan.unknown_ttl;
+        let unknown_ttl = i64::from(self.plan.unknown_ttl.get());
         let mut record = Vec::new();
         let mut write = |id: u64, ttl: Option<i64>, sink: &mut K| {
             record.clear();
