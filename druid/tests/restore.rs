@@ -1,6 +1,12 @@
 //! `druid verify`, `inspect` and `restore` as programs: exit codes, what they print, and what a kill
 //! or a full disk leaves behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod common_preflight;
 
 use std::collections::BTreeMap;

@@ -38,12 +38,12 @@ pub(crate) struct Args {
     /// How many members: 1, 3 or 5.
     #[arg(long, value_name = "N", default_value = "3")]
     pub(super) members: Size,
-    /// Hold it on a backup: the directory that v2/ is in, or PROVIDER://CONTAINER/PREFIX
+    /// Hold it on a backup: the directory that v2/ is in, or `PROVIDER://CONTAINER/PREFIX`
     ///
     /// The newest full snapshot and the deltas after it are restored into the throwaway cluster, and
     /// the keys in them have to be there, unchanged, after each pass. The store is only read.
     /// Credentials come from the environment as for etcd-backup-restore, for example
-    /// AWS_APPLICATION_CREDENTIALS=DIRECTORY.
+    /// `AWS_APPLICATION_CREDENTIALS=DIRECTORY`.
     #[arg(long, value_name = "STORE")]
     pub(super) from_store: Option<String>,
     /// Another address of the store's provider: S3, ABS and GCS.

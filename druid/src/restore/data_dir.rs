@@ -1,6 +1,7 @@
 //! A restored member: the newest chain as a data directory, checked before it replaces anything.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use druid_core::backup::replay::Plan;
@@ -19,9 +20,9 @@ use crate::read_at::FileAt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// How long a lease lives of which the deltas do not tell it, seconds.
-    pub(crate) unknown_ttl: i64,
+    pub(crate) unknown_ttl: NonZeroU32,
     /// `--bump-revision`, with `--mark-compacted`.
-    pub(crate) bump: Option<u32>,
+    pub(crate) bump: Option<NonZeroU32>,
 }
 
 impl Default for Options {

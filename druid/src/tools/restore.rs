@@ -1,6 +1,7 @@
 //! `druid restore`: the newest chain of a store as the data directory of a member.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,16 +63,14 @@ pub(crate) struct Args {
     #[arg(long, alias = "temp-dir", value_name = "DIR")]
     restoration_temp_snapshots_dir: Option<PathBuf>,
     /// Raise the revision by so much, so that no client goes on from a revision that was lost.
-    #[arg(long, value_name = "N", requires = "mark_compacted",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    bump_revision: Option<u32>,
+    #[arg(long, value_name = "N", requires = "mark_compacted")]
+    bump_revision: Option<NonZeroU32>,
     /// Mark all revisions before as compacted; goes with --bump-revision.
     #[arg(long, requires = "bump_revision")]
     mark_compacted: bool,
     /// How long a lease lives of which the backup does not tell it, seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().unknown_ttl,
-          value_parser = clap::value_parser!(i64).range(1..))]
-    lease_ttl: i64,
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().unknown_ttl)]
+    lease_ttl: NonZeroU32,
     /// Restore as much as there is when something newer is damaged or missing.
     #[arg(long)]
     accept_loss: bool,

@@ -62,7 +62,10 @@ fn leases_are_kept_and_young_ones_get_a_record() {
         .map(|it| Lease::decode(it).unwrap())
         .map(|it| (it.id, it.ttl))
         .collect();
-    assert_eq!(found, [(7, 1), (8, 77), (9, Plan::UNKNOWN_TTL)]);
+    assert_eq!(
+        found,
+        [(7, 1), (8, 77), (9, Plan::UNKNOWN_TTL.get().into())]
+    );
     assert_eq!(made.replayed.report.leases_added, 2);
 }
 

@@ -1,6 +1,7 @@
 //! Genuine etcd is the judge: what a live cluster acknowledged and the store covers is there again,
 //! with the same hash, on the same release and on another one.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use druid_core::backup::snapshotter::Answer;
@@ -59,7 +60,7 @@ async fn back_up(release: Release) -> Backup {
     let store = root.path().join("store");
     fs::create_dir_all(&store).unwrap();
     let store = Arc::new(Local::new(store));
-    let (handle, task) = snapshots::start(options(root.path()), etcd.clone(), store);
+    let (handle, task) = snapshots::start(options(root.path()), always(&etcd), store);
     write(&etcd, 0).await;
     handle.lead(Leadership::Led).await;
     let mut state = handle.state();
@@ -199,7 +200,7 @@ async fn a_raised_revision_leaves_no_client_on_a_lost_one() {
     for release in [Release::V3_4_34, Release::V3_5_27] {
         let mut cluster = Cluster::prepare(&[release], "http", &[]);
         let options = Options {
-            bump: Some(1000),
+            bump: NonZeroU32::new(1000),
             ..Options::default()
         };
         let raised = restored(&backup, &cluster, &cluster.nodes[0], options);
@@ -217,4 +218,9 @@ async fn a_raised_revision_leaves_no_client_on_a_lost_one() {
         let next = etcd.put(b"after", b"1", None, D).await.unwrap();
         assert_eq!(next, raised + 1);
     }
+}
+
+fn always(client: &Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
+    let client = client.clone();
+    Arc::new(move || client.clone())
 }
