@@ -88,8 +88,8 @@ fn main() -> ExitCode {
             }
         });
     }
-    let (argv, ignored) = argv(std::env::args_os().collect());
-    let cli = match Cli::try_parse_from(argv) {
+    let (words, ignored) = argv(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };

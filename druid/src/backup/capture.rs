@@ -140,7 +140,7 @@ struct Bench {
 const OPEN: Duration = Duration::from_secs(10);
 /// Without a message for so long the wait begins anew. A connection that is dead is found by its
 /// keep-alive, and a watch that hangs by the snapshotter.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 impl Work {
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {

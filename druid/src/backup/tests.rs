@@ -250,7 +250,7 @@ async fn what_was_written_last_is_uploaded_at_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_loses_nothing_and_is_not_hammered() {
     let bed = Bed::new(Release::V3_5_27, |options| {
-        options.config.delta_limit = 4000
+        options.config.delta_limit = 4000;
     })
     .await;
     bed.based().await;

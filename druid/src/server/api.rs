@@ -183,9 +183,8 @@ fn mode(query: &str) -> Mode {
 /// As Go's `strconv.ParseBool` has it.
 fn is_final(query: &str) -> Result<bool, String> {
     match parameter(query, "final") {
-        None | Some("") => Ok(false),
         Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some(other) => Err(format!("final={other:?} is neither true nor false\n")),
     }
 }

@@ -22,9 +22,9 @@ use crate::etcd::Client;
 /// For a member's answer.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Before a round that failed goes on.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 /// The longest sleep: the clock may be set meanwhile.
-const NAP: Duration = Duration::from_secs(60);
+const NAP: Duration = Duration::from_mins(1);
 /// So often in a row before the slot is given up.
 const TRIES: u32 = 30;
 

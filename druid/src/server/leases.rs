@@ -18,7 +18,7 @@ use crate::clock;
 /// For the API server.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Before the lease of full snapshots is written again.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_mins(1);
 /// How often a conflict is tried again at once.
 const CONFLICTS: u32 = 5;
 

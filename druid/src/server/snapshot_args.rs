@@ -41,7 +41,7 @@ pub(crate) struct SnapshotArgs {
     /// Which full snapshots are kept
     #[arg(long, value_enum, default_value = "Exponential", value_name = "POLICY")]
     pub(crate) garbage_collection_policy: Policy,
-    /// How many full snapshots are kept, with LimitBased
+    /// How many full snapshots the policy with a limit keeps
     #[arg(short, long, default_value_t = 7, value_name = "COUNT")]
     pub(crate) max_backups: u32,
     /// Whether snapshots are compressed

@@ -33,7 +33,7 @@ use crate::store::{Store, StoreError};
 const REVISION: Duration = Duration::from_secs(5);
 /// How long an upload of a delta, a listing or a round of garbage collection may take in all. The
 /// store has a deadline of its own on each request; this is for one that breaks its word.
-const STORE: Duration = Duration::from_secs(600);
+const STORE: Duration = Duration::from_mins(10);
 /// How long the watch may take to be held back.
 const HOLD: Duration = Duration::from_secs(30);
 
@@ -131,9 +131,9 @@ impl Driver {
             let sleep = self.machine.next_wakeup().map(|it| {
                 let wait = it.duration_since(now()).max(SignedDuration::ZERO);
                 // A clock that jumps is noticed within a minute.
-                wait.unsigned_abs().min(Duration::from_secs(60)) + Duration::from_millis(1)
+                wait.unsigned_abs().min(Duration::from_mins(1)) + Duration::from_millis(1)
             });
-            let sleep = tokio::time::sleep(sleep.unwrap_or(Duration::from_secs(60)));
+            let sleep = tokio::time::sleep(sleep.unwrap_or(Duration::from_mins(1)));
             let event = tokio::select! {
                 order = orders.recv() => {
                     let Some(order) = order else { return };
@@ -477,13 +477,11 @@ impl Driver {
         let (policy, parts) = (self.options.retention, self.options.parts);
         self.spawn(Task::Collect, None, async move {
             let round = collect::collect(store.as_ref(), &prefix, &policy, parts, now());
-            match tokio::time::timeout(STORE, round).await {
-                Ok(round) => Done::Collected(round),
-                Err(_) => {
-                    tracing::warn!("{}", slow("garbage collection"));
-                    Done::Collected(Ok(Round::default()))
-                }
+            if let Ok(round) = tokio::time::timeout(STORE, round).await {
+                return Done::Collected(round);
             }
+            tracing::warn!("{}", slow("garbage collection"));
+            Done::Collected(Ok(Round::default()))
         });
     }
 
