@@ -487,10 +487,11 @@ fn the_sidecar_of_the_leader_takes_snapshots_and_the_next_one_goes_on() {
     let next = leader(&pods);
     assert_ne!(next, first);
     let last = put(&pods.members[next], "a", "2");
-    let delta = ask(&pods.members[next], "/snapshot/delta");
-    assert_eq!(delta["lastRevision"], last, "{delta}");
+    // Null if the one that is taken when the lead begins has it already.
+    ask(&pods.members[next], "/snapshot/delta");
     let latest = ask(&pods.members[next], "/snapshot/latest");
     let deltas = latest["deltaSnapshots"].as_array().unwrap();
+    assert_eq!(deltas.last().unwrap()["lastRevision"], last, "{latest}");
     for pair in deltas.windows(2) {
         let ends = pair[0]["lastRevision"].as_i64().unwrap();
         assert_eq!(pair[1]["startRevision"], ends + 1, "{latest}");

@@ -131,9 +131,9 @@ pub(crate) async fn take(
         say_so(say, Event::FullBound { upper }).await;
         Ok::<_, FullError>(Some((named, stream, first)))
     };
-    let begun = timeout_at(until, begin).await;
+    let named = timeout_at(until, begin).await;
     let Some((named, stream, first)) =
-        begun.map_err(|_| FullError::TimedOut(request.timeout))??
+        named.map_err(|_| FullError::TimedOut(request.timeout))??
     else {
         return Ok(None);
     };
@@ -183,10 +183,10 @@ async fn carry(
     let (sink, body) = Sink::new(Some(at_most));
     let (chunks, received) = mpsc::channel(CHUNKS);
     let packing = (request.packing, request.threads);
-    let packer = tokio::task::spawn_blocking(move || pack(received, packing, sink, endpoint));
+    let work = tokio::task::spawn_blocking(move || pack(received, packing, sink, endpoint));
     let key = key.to_string();
     let put = store.put(&key, body);
-    let feed = async {
+    let feeding = async {
         let fed = tokio::select! {
             fed = feed(stream, first, &chunks) => fed.map_err(FullError::from),
             _ = cancel => Err(FullError::Cancelled),
@@ -200,7 +200,7 @@ async fn carry(
         fed
     };
     // Where feeding ends early, the others see an end that was not said, and clean up.
-    let all = async { tokio::join!(feed, packer, put) };
+    let all = async { tokio::join!(feeding, work, put) };
     let (fed, packed, written) = timeout_at(until + CLEAN_UP, all)
         .await
         .map_err(|_| FullError::TimedOut(request.timeout))?;

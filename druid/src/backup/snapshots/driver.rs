@@ -478,11 +478,10 @@ impl Driver {
         self.spawn(Task::Collect, None, async move {
             let round = collect::collect(store.as_ref(), &prefix, &policy, parts, now());
             if let Ok(round) = tokio::time::timeout(STORE, round).await {
-                Done::Collected(round)
-            } else {
-                tracing::warn!("{}", slow("garbage collection"));
-                Done::Collected(Ok(Round::default()))
+                return Done::Collected(round);
             }
+            tracing::warn!("{}", slow("garbage collection"));
+            Done::Collected(Ok(Round::default()))
         });
     }
 
