@@ -49,6 +49,7 @@ use crate::lab::seed::Seed;
 use crate::lab::shim::Shim;
 use crate::load::{self, Load, LoadSpec};
 use crate::report::terminal::{self, Counters, Mode, Ui};
+use crate::report::text::{counted, duration};
 use crate::{clock, observe};
 
 /// How long one call of a check may take.
@@ -292,8 +293,12 @@ async fn look_at_source(
     let source = source::look(store, seeded, &host.clients).await?;
     let warnings = source::warn(seeded, args.quota(), args.from, args.to);
     story.found(format!(
-        "revision {}, {} keys, {} and {} deltas, restored in {} ms",
-        source.revision, source.keys, source.base, source.deltas, source.restore_ms
+        "revision {}, {}, {} and {}, restored in {}",
+        source.revision,
+        counted(source.keys, "key"),
+        source.base,
+        counted(source.deltas, "delta"),
+        duration(source.restore_ms)
     ));
     Ok((Some(source), warnings))
 }

@@ -431,6 +431,47 @@ mod tests {
         }
     }
 
+    fn source() -> druid_core::report::Source {
+        druid_core::report::Source {
+            store: "/backups".to_owned(),
+            base: "v2/Full-00000000-00000101-1795355041.gz".to_owned(),
+            deltas: 1,
+            revision: 102,
+            keys: 101,
+            database_bytes: 36_864,
+            bytes_in_use: 32_768,
+            restored_bytes: 32_768,
+            restore_ms: 6,
+            survived: druid_core::report::Survived {
+                keys: 100,
+                sha256: "00".to_owned(),
+                checks: 3,
+                same: Some(true),
+            },
+        }
+    }
+
+    #[test]
+    fn a_backup_is_shown_with_what_became_of_it() {
+        let mut report = small();
+        report.source = Some(source());
+        report.warnings = vec![druid_core::warnings::Warning::FlagsRemoved.report()];
+        let page = render(&report);
+        for text in [
+            "/backups",
+            "1 delta: revision 102, 101 keys",
+            "the same in 3 checks",
+            "What to look after",
+            "capnslog",
+        ] {
+            assert!(page.contains(text), "{text}");
+        }
+        if let Some(source) = &mut report.source {
+            source.survived.same = Some(false);
+        }
+        assert!(render(&report).contains("not the same later"));
+    }
+
     proptest! {
         #[test]
         fn no_text_can_become_markup(text in ".{0,40}") {
@@ -447,6 +488,16 @@ mod tests {
             report.timeline.leaders[0].member = Some(evil.clone());
             report.timeline.marks[0].label.clone_from(&evil);
             report.log[0].text.clone_from(&evil);
+            report.warnings = vec![druid_core::report::Warning {
+                code: evil.clone(),
+                message: evil.clone(),
+                remedy: evil.clone(),
+            }];
+            report.source = Some(druid_core::report::Source {
+                store: evil.clone(),
+                base: evil.clone(),
+                ..source()
+            });
             let page = render(&report);
             prop_assert!(!page.contains("<script"));
             // The same number of elements as the same page with harmless text.
