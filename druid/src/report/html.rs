@@ -218,6 +218,20 @@ fn promises(report: &Report) -> String {
             unless_none(source.survived.same),
         ));
     }
+    let mut html = checked(rows);
+    let broken = report.broken_promises();
+    if !broken.is_empty() {
+        html += "<ul>\n";
+        for promise in broken {
+            let _ = writeln!(html, "<li>{}</li>", escape(&sentence(&promise)));
+        }
+        html += "</ul>\n";
+    }
+    html
+}
+
+/// The table of promises: in words, what was found, and the class and word of the verdict.
+fn checked(rows: Vec<(&str, String, (&str, &str))>) -> String {
     let mut html = "<h2>What was checked</h2>\n<div class=\"wide\"><table>\n<tr><th>Promise</th>\
                     <th>Found</th><th>Result</th></tr>\n"
         .to_owned();
@@ -229,14 +243,6 @@ fn promises(report: &Report) -> String {
         );
     }
     html += "</table></div>\n";
-    let broken = report.broken_promises();
-    if !broken.is_empty() {
-        html += "<ul>\n";
-        for promise in broken {
-            let _ = writeln!(html, "<li>{}</li>", escape(&sentence(&promise)));
-        }
-        html += "</ul>\n";
-    }
     html
 }
 

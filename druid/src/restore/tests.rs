@@ -89,6 +89,10 @@ impl Bed {
         self.restore_with(Loss::Refused, Begin::Newest)
     }
 
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "the error is what is tested, not the disk"
+    )]
     fn restore_with(&self, loss: Loss, begin: Begin) -> Result<Made, RestoreError> {
         let mut passed_over = Vec::new();
         let source = Source {

@@ -262,7 +262,7 @@ fn a_bomb_is_refused_before_it_unpacks() {
     let (bed, history) = (Bed::new(), History::puts(10));
     let mut packer = Packer::new(Packing::Gzip, 0, Vec::new()).unwrap();
     for _ in 0..1024 {
-        packer.write_all(&[0; 1 << 20]).unwrap();
+        packer.write_all(&vec![0; 1 << 20]).unwrap();
     }
     bed.put(BASE, &packer.finish().unwrap());
     let refused = bed.refused();
@@ -274,7 +274,7 @@ fn a_bomb_is_refused_before_it_unpacks() {
     let mut packer = Packer::new(Packing::Gzip, 0, Vec::new()).unwrap();
     packer.write_all(&history.full(10, &[])).unwrap();
     for _ in 0..256 {
-        packer.write_all(&[0; 1 << 20]).unwrap();
+        packer.write_all(&vec![0; 1 << 20]).unwrap();
     }
     bed.put(BASE, &packer.finish().unwrap());
     let refused = bed.refused();
