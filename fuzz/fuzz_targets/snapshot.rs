@@ -9,6 +9,6 @@ use sha2::{Digest, Sha256};
 fuzz_target!(|database: &[u8]| {
     let mut file = database.to_vec();
     file.extend_from_slice(&Sha256::digest(database));
-    let _ = snapshot_file::verify(&file);
+    let _ = snapshot_file::verify(file.as_slice());
     let _ = snapshot_file::verify(database);
 });

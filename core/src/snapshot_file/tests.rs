@@ -174,3 +174,17 @@ proptest! {
         let _ = verify(&resealed(file));
     }
 }
+
+#[test]
+fn the_first_pages_say_how_far_a_snapshot_is_worth_reading() {
+    let database = include_bytes!("../../tests/data/etcd-3.4.34.db");
+    let extent = Extent::of(&database[..database.len().min(Extent::HEAD)]).unwrap();
+    assert_eq!(extent.admit(database.len() as u64), Ok(()));
+    let far = extent.admit(1 << 30);
+    assert!(
+        matches!(far, Err(SnapshotDamage::TooLong { .. })),
+        "{far:?}"
+    );
+    assert!(Extent::of(&[0; Extent::HEAD]).is_err());
+    assert!(Extent::of(b"").is_err());
+}
