@@ -185,6 +185,6 @@ fn the_first_pages_say_how_far_a_snapshot_is_worth_reading() {
         matches!(far, Err(SnapshotDamage::TooLong { .. })),
         "{far:?}"
     );
-    assert!(Extent::of(&[0; Extent::HEAD]).is_err());
+    assert!(Extent::of(&vec![0; Extent::HEAD]).is_err());
     assert!(Extent::of(b"").is_err());
 }
