@@ -613,8 +613,8 @@ impl Running {
     }
 
     fn full_unneeded(&mut self, shared: &mut Shared) {
-        let Some(full) = self.full.take() else { return };
         self.release(shared);
+        let Some(full) = self.full.take() else { return };
         if let Some(base) = self.base.clone() {
             answer_full(&base, full, shared);
         }

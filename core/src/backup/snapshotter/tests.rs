@@ -1,4 +1,5 @@
 mod model;
+mod rules;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -74,6 +74,7 @@ struct World {
     next_id: u64,
     jobs: BTreeMap<Job, VecDeque<i64>>,
     full: Option<(Option<i64>, Option<i64>, bool)>,
+    unless: Option<Revision>,
     uppers: Vec<(i64, i64)>,
     asked: BTreeMap<u64, i64>,
     next_request: u64,
@@ -96,6 +97,7 @@ impl World {
             next_id: 0,
             jobs: BTreeMap::new(),
             full: None,
+            unless: None,
             uppers: Vec::new(),
             asked: BTreeMap::new(),
             next_request: 0,
@@ -151,8 +153,11 @@ impl World {
                 assert_eq!(first, Some(&id), "out of order");
                 self.job(Job::Upload, i64::try_from(id).unwrap());
             }
-            Action::TakeFull { is_final, .. } => {
+            Action::TakeFull {
+                is_final, unless, ..
+            } => {
                 assert!(self.full.is_none());
+                self.unless = unless;
                 self.full = Some((None, None, is_final));
                 self.capture.held = true;
                 self.job(Job::Full, 0);
@@ -270,6 +275,12 @@ impl World {
     fn full_goes_on(&mut self) {
         let (named, upper, is_final) = self.full.unwrap();
         match (named, upper) {
+            (None, _) if self.unless == Some(r(self.revision)) => {
+                self.full = None;
+                self.send(Event::FullUnneeded);
+                let held = self.capture.held && self.full.is_none();
+                assert!(!held, "the watch is held back for nothing");
+            }
             (None, _) => {
                 let named = self.revision;
                 self.full = Some((Some(named), None, is_final));
