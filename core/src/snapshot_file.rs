@@ -96,6 +96,14 @@ const PIECE: u64 = 1 << 18;
 /// Checks everything that can be checked without starting an etcd.
 pub fn verify<S: ReadAt>(source: S) -> Result<SnapshotFacts, VerifyError<S::Error>> {
     let digested = digest(&source)?;
+    facts(source, digested)
+}
+
+/// The same of a snapshot whose digest was checked as it arrived; it is not computed again.
+pub fn facts<S: ReadAt>(
+    source: S,
+    digested: Digested,
+) -> Result<SnapshotFacts, VerifyError<S::Error>> {
     let contents = contents(Database(&source, digested.database_bytes))?;
     Ok(SnapshotFacts {
         revision: contents.revision.get(),

@@ -11,7 +11,7 @@ use druid_core::backup::Revision;
 use druid_core::backup::listing::Object;
 use druid_core::backup::names::{Key, Name, Prefix, UnixSeconds};
 use druid_core::backup::snapshotter::Event;
-use sha2::{Digest as _, Sha256};
+use druid_core::snapshot_file::{SnapshotDamage, Trailer};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -99,8 +99,6 @@ const CALL: Duration = Duration::from_secs(30);
 const CLEAN_UP: Duration = Duration::from_secs(10);
 /// Chunks of 32 KiB between stream and packer.
 const CHUNKS: usize = 16;
-/// Length of the digest at the end.
-const DIGEST: usize = 32;
 
 /// What goes to the packer. An end that is not said is none.
 enum Chunk {
@@ -236,33 +234,22 @@ fn pack(
     endpoint: String,
 ) -> Result<(), FullError> {
     let mut packer = Packer::new(packing, threads, sink).map_err(FullError::Pack)?;
-    let mut digest = Sha256::new();
-    let mut tail: Vec<u8> = Vec::with_capacity(2 * DIGEST);
-    let mut bytes = 0;
+    let mut trailer = Trailer::new();
     loop {
         let chunk = match chunks.blocking_recv() {
             Some(Chunk::Bytes(chunk)) => chunk,
             Some(Chunk::End) => break,
             None => return Err(FullError::Cancelled),
         };
-        bytes += chunk.len() as u64;
         packer.write_all(&chunk).map_err(FullError::Pack)?;
-        let ahead = chunk.len().saturating_sub(DIGEST);
-        let (body, end) = chunk.split_at(ahead);
-        if ahead > 0 {
-            digest.update(&tail);
-            digest.update(body);
-            tail.clear();
-        }
-        tail.extend_from_slice(end);
-        let over = tail.len().saturating_sub(DIGEST);
-        digest.update(tail.drain(..over).as_slice());
+        trailer.feed(&chunk);
     }
-    if tail.len() < DIGEST || bytes <= DIGEST as u64 {
-        return Err(FullError::Short { endpoint, bytes });
-    }
-    if digest.finalize().as_slice() != tail {
-        return Err(FullError::Digest { endpoint });
+    if let Err(damage) = trailer.finish() {
+        return Err(if let SnapshotDamage::Size { bytes } = damage {
+            FullError::Short { endpoint, bytes }
+        } else {
+            FullError::Digest { endpoint }
+        });
     }
     let sink = packer.finish().map_err(FullError::Pack)?;
     sink.end().map_err(FullError::Pack)

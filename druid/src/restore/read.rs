@@ -9,7 +9,7 @@ use druid_core::backup::codec::{self, Codec, HEAD};
 use druid_core::backup::delta::{Decoder, Event, Summary};
 use druid_core::backup::listing::Object;
 use druid_core::backup::names::Kind;
-use druid_core::snapshot_file::{self, Extent, SnapshotDamage, Trailer, VerifyError};
+use druid_core::snapshot_file::{self, Digested, Extent, SnapshotDamage, Trailer, VerifyError};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -117,14 +117,14 @@ pub(crate) fn base(
             .map_err(ReadError::Spool)?;
         progress(length as u64);
     }
-    trailer.finish().map_err(damaged)?;
-    checked(object, spool)
+    let digested = trailer.finish().map_err(damaged)?;
+    checked(object, spool, digested)
 }
 
 /// Every page, and whether it is what its name says.
-fn checked(object: &Object, spool: File) -> Result<Base, ReadError> {
+fn checked(object: &Object, spool: File, digested: Digested) -> Result<Base, ReadError> {
     let file = FileAt::new(spool).map_err(ReadError::Spool)?;
-    let facts = snapshot_file::verify(&file).map_err(|error| match error {
+    let facts = snapshot_file::facts(&file, digested).map_err(|error| match error {
         VerifyError::Damage(damage) => ReadError::Damaged(damage.to_string()),
         VerifyError::Read(error) => ReadError::Spool(error),
     })?;
