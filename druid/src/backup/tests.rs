@@ -1,3 +1,4 @@
+mod collecting;
 mod measure;
 pub(crate) mod store;
 
@@ -300,9 +301,13 @@ async fn a_final_snapshot_is_not_repeated_at_the_same_revision() {
     let first = taken(bed.handle.full(true, PATIENCE).await);
     assert!(first.name.is_final());
     assert_eq!(taken(bed.handle.full(true, PATIENCE).await), first);
+    // The watch goes on after one that was not needed.
     put(&bed.etcd, "a", "2").await;
+    let delta = taken(bed.handle.delta(PATIENCE).await);
+    assert_eq!(delta.name.last().get(), 3);
+    put(&bed.etcd, "a", "3").await;
     let second = taken(bed.handle.full(true, PATIENCE).await);
-    assert_eq!(second.name.last().get(), 3);
+    assert_eq!(second.name.last().get(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
