@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::codec::{Packer, Packing};
-use super::upload::Sink;
 use crate::etcd::{Client, Error as EtcdError, Snapshot};
+use crate::store::upload::Sink;
 use crate::store::{Store, StoreError};
 
 /// What to take.

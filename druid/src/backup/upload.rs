@@ -1,11 +1,11 @@
-//! From threads that block to the body of an object.
+//! A file as the body of an object.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::store::{Body, ErrorKind, Piece, Store, StoreError};
@@ -14,59 +14,6 @@ use crate::store::{Body, ErrorKind, Piece, Store, StoreError};
 const PIECE: usize = 256 << 10;
 /// Pieces between the two sides.
 const PIECES: usize = 4;
-
-/// Where a thread writes the bytes of an object. What is dropped without [`Self::end`] is no
-/// object.
-pub(crate) struct Sink {
-    pieces: mpsc::Sender<Piece>,
-    piece: BytesMut,
-}
-
-impl Sink {
-    /// One, and what the store is to read.
-    pub(crate) fn new(at_most: Option<u64>) -> (Self, Body) {
-        let (sender, pieces) = mpsc::channel(PIECES);
-        let sink = Self {
-            pieces: sender,
-            piece: BytesMut::with_capacity(PIECE),
-        };
-        (sink, Body { pieces, at_most })
-    }
-
-    /// Says that this is all.
-    pub(crate) fn end(mut self) -> io::Result<()> {
-        self.send()?;
-        self.give(Piece::End)
-    }
-
-    fn send(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.piece, BytesMut::with_capacity(PIECE));
-        self.give(Piece::Bytes(piece.freeze()))
-    }
-
-    fn give(&self, piece: Piece) -> io::Result<()> {
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the store reads no more");
-        self.pieces.blocking_send(piece).map_err(gone)
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (now, _) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
-        self.piece.extend_from_slice(now);
-        if self.piece.len() == PIECE {
-            self.send()?;
-        }
-        Ok(now.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Uploads a file that has `bytes` bytes. It can be done again.
 pub(crate) async fn upload(

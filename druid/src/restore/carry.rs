@@ -10,11 +10,12 @@ use druid_core::snapshot_file::Trailer;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use super::read::{self, Events, LIMIT, PIECE, ReadError};
+use super::read::{self, LIMIT, PIECE, ReadError};
 use crate::backup::codec::unpack;
-use crate::backup::upload::Sink;
+use crate::store::StoreError;
 use crate::store::location::Location;
-use crate::store::{Store, StoreError};
+use crate::store::read::store_error;
+use crate::store::upload::Upload;
 
 /// Why an object was not copied; nothing of it is at the destination.
 #[derive(Debug, Error)]
@@ -42,42 +43,35 @@ pub(crate) fn carry(
     key: &Key,
 ) -> Result<u64, CarryError> {
     let (codec, mut packed) = read::open(runtime, from, object)?;
-    let store: Arc<dyn Store> = Arc::clone(&to.store);
-    let (mut sink, body) = Sink::new(object.bytes);
-    let name = key.to_string();
-    let putting = runtime.spawn(async move { store.put(&name, body).await });
+    let store = Arc::clone(&to.store);
+    let mut upload = Upload::start(runtime, store, key.to_string(), object.bytes);
     let (pieces, received) = sync_channel(WAITING);
     let passed = std::thread::scope(|scope| {
         let checker =
             scope.spawn(move || check(object, unpack(codec, Pieces::new(received), LIMIT)));
-        let passed = pass(&mut packed, &mut sink, &pieces);
+        let passed = pass(&mut packed, &mut upload, &pieces);
         // The check sees the end of it.
         drop(pieces);
         let checked = checker.join().map_err(|_| CarryError::Died)?;
-        // What the check says of damage is more than what reading says.
-        checked.and(passed).map_err(CarryError::Read)
+        // Of what was not passed on the check knows only that it ends too early.
+        passed.and(checked.map_err(CarryError::Read))
     });
-    if passed.is_ok() {
-        // Only now does the store hear of an end.
-        let _ = sink.end();
-    } else {
-        drop(sink);
-    }
-    let put = runtime.block_on(putting).map_err(|_| CarryError::Died)?;
-    match (passed, put) {
-        (Ok(()), put) => Ok(put?),
-        // A destination that takes no more is not the fault of the source.
-        (Err(CarryError::Read(ReadError::Spool(_))), Err(error)) => Err(error.into()),
-        (Err(error), _) => Err(error),
+    // Only now does the store hear of an end.
+    match passed {
+        Ok(()) => Ok(upload.finish()?),
+        Err(error) => {
+            upload.abandon();
+            Err(error)
+        }
     }
 }
 
 /// Hands every packed piece to the destination and to the check.
 fn pass(
     packed: &mut impl Read,
-    sink: &mut Sink,
+    upload: &mut Upload,
     pieces: &SyncSender<Vec<u8>>,
-) -> Result<(), ReadError> {
+) -> Result<(), CarryError> {
     loop {
         let mut piece = vec![0; PIECE];
         let length = read::fill(packed, &mut piece).map_err(|it| read::classify(&it))?;
@@ -85,7 +79,12 @@ fn pass(
             return Ok(());
         }
         piece.truncate(length);
-        sink.write_all(&piece).map_err(ReadError::Spool)?;
+        upload
+            .write_all(&piece)
+            .map_err(|error| match store_error(&error) {
+                Some(failure) => CarryError::Write(failure.clone()),
+                None => CarryError::Died,
+            })?;
         if pieces.send(piece).is_err() {
             // The check has ended and says why.
             return Ok(());
@@ -94,24 +93,19 @@ fn pass(
 }
 
 fn check(object: &Object, mut unpacked: impl Read) -> Result<(), ReadError> {
-    let mut trailer = Trailer::new();
-    let mut events = Events::new();
-    let mut piece = vec![0; PIECE];
-    let kind = object.key.name.kind();
-    loop {
-        let length = read::fill(&mut unpacked, &mut piece).map_err(|it| read::classify(&it))?;
-        let piece = piece.get(..length).unwrap_or_default();
-        match (kind, piece.is_empty()) {
-            (Kind::Full, false) => trailer.feed(piece),
-            (Kind::Delta { .. }, false) => events.take(piece, |_| Ok::<(), ReadError>(()))?,
-            (Kind::Full, true) => {
-                let digested = trailer.finish();
-                return digested
-                    .map(drop)
-                    .map_err(|it| ReadError::Damaged(it.to_string()));
-            }
-            (Kind::Delta { .. }, true) => return events.finish(object).map(drop),
+    match object.key.name.kind() {
+        Kind::Full => {
+            let mut trailer = Trailer::new();
+            read::each_piece(&mut unpacked, |piece| {
+                trailer.feed(piece);
+                Ok(())
+            })?;
+            let digested = trailer.finish();
+            digested
+                .map(drop)
+                .map_err(|it| ReadError::Damaged(it.to_string()))
         }
+        Kind::Delta { .. } => read::drain(&mut unpacked, object, |_| ()).map(drop),
     }
 }
 

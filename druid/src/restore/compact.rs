@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use druid_core::backup::codec::Codec;
@@ -11,18 +10,19 @@ use druid_core::backup::database::CopyError;
 use druid_core::backup::listing::Object;
 use druid_core::backup::names::{Key, Name, UnixSeconds};
 use druid_core::backup::replay::Plan;
-use druid_core::bolt::{DrainError, Drained, PageSize, ReadAt as _};
+use druid_core::bolt::{DrainError, ReadAt as _};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::runtime::Handle;
 
 use super::database::{self, Progress, Replayed, RestoreError, Source};
+use super::output::{close, into_file};
 use super::read::{self, PIECE, ReadError};
 use crate::backup::codec::{Packer, Packing};
-use crate::backup::upload::Sink;
 use crate::read_at::FileAt;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
+use crate::store::read::store_error;
+use crate::store::upload::Upload;
 
 /// A new full snapshot in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +43,6 @@ pub(crate) enum CompactError {
     /// No database.
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    /// It could not be kept here.
-    #[error("{}: {source}; free some space, or give another directory", path.display())]
-    Disk {
-        /// Where.
-        path: std::path::PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
     /// It cannot be compacted.
     #[error("the database that was replayed cannot be compacted: {0}")]
     Compaction(String),
@@ -81,10 +73,7 @@ pub(crate) fn compact(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Compacted, CompactError> {
     let created = UnixSeconds::of(now).ok_or(CompactError::Unnameable(now))?;
-    let disk = |error| CompactError::Disk {
-        path: source.spool.to_owned(),
-        source: error,
-    };
+    let disk = |error| disk(source, error);
     let whole = tempfile::tempfile_in(source.spool).map_err(disk)?;
     // Whoever restores it gives it members of its own.
     let plan = Plan {
@@ -120,17 +109,8 @@ fn shrink(
     into: &File,
     source: &Source<'_>,
 ) -> Result<(compaction::Report, u64), CompactError> {
-    let disk = |error| CompactError::Disk {
-        path: source.spool.to_owned(),
-        source: error,
-    };
-    let mut at = 2 * PageSize::DEFAULT.bytes();
-    let mut sink = Drained::new(PageSize::DEFAULT, |pages: &mut Vec<u8>| {
-        into.write_all_at(pages, at)?;
-        at += pages.len() as u64;
-        pages.clear();
-        Ok::<(), io::Error>(())
-    });
+    let disk = |error| disk(source, error);
+    let mut sink = into_file(into);
     let report = compaction::compact(whole, &mut sink).map_err(|error| match error {
         CompactionError::Copy(
             CopyError::Read(error) | CopyError::Write(DrainError::Drain(error)),
@@ -139,9 +119,18 @@ fn shrink(
             CompactError::Compaction(error.to_string())
         }
     })?;
-    let finish = sink.finish().map_err(disk)?;
-    into.write_all_at(&finish.metas, 0).map_err(disk)?;
-    Ok((report, finish.bytes))
+    let bytes = close(sink, into).map_err(disk)?;
+    Ok((report, bytes))
+}
+
+/// What went wrong here, and not in the store.
+fn disk(source: &Source<'_>, error: io::Error) -> CompactError {
+    let path = source.spool.to_owned();
+    RestoreError::Disk {
+        path,
+        source: error,
+    }
+    .into()
 }
 
 /// The database and its digest, packed.
@@ -151,34 +140,24 @@ fn upload(
     database: &FileAt,
     bytes: u64,
 ) -> Result<u64, CompactError> {
-    let store: Arc<dyn Store> = Arc::clone(&source.location.store);
+    let store = Arc::clone(&source.location.store);
     // Packing may make it larger, by little.
-    let (sink, body) = Sink::new(Some(bytes + bytes / 100 + (1 << 20)));
-    let name = key.to_string();
-    let putting = source
-        .runtime
-        .spawn(async move { store.put(&name, body).await });
-    let packed = pack(database, bytes, sink);
-    let put = wait(source.runtime, putting);
-    match (put, packed) {
-        (Some(Ok(bytes)), Ok(())) => Ok(bytes),
-        (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(CompactError::Disk {
-            path: source.spool.to_owned(),
-            source: error,
-        }),
-        (Some(Err(error)), _) => Err(error.into()),
-        (Some(Ok(_)), Err(error)) => Err(CompactError::Compaction(error.to_string())),
-        (None, _) => Err(CompactError::Compaction("the upload died".to_owned())),
+    let at_most = Some(bytes + bytes / 100 + (1 << 20));
+    let mut upload = Upload::start(source.runtime, store, key.to_string(), at_most);
+    match pack(database, bytes, &mut upload) {
+        Ok(()) => Ok(upload.finish()?),
+        Err(error) => {
+            upload.abandon();
+            Err(match store_error(&error) {
+                Some(failure) => failure.clone().into(),
+                None => disk(source, error),
+            })
+        }
     }
 }
 
-/// The answer of a task, from a thread that may block.
-fn wait<T>(runtime: &Handle, task: tokio::task::JoinHandle<T>) -> Option<T> {
-    runtime.block_on(task).ok()
-}
-
-fn pack(database: &FileAt, bytes: u64, sink: Sink) -> io::Result<()> {
-    let mut packer = Packer::new(Packing::Gzip, THREADS, sink)?;
+fn pack(database: &FileAt, bytes: u64, upload: &mut Upload) -> io::Result<()> {
+    let mut packer = Packer::new(Packing::Gzip, THREADS, upload)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; PIECE];
     let mut at = 0;
@@ -191,7 +170,7 @@ fn pack(database: &FileAt, bytes: u64, sink: Sink) -> io::Result<()> {
         at += length as u64;
     }
     packer.write_all(&digest.finalize())?;
-    packer.finish()?.end()
+    packer.finish().map(drop)
 }
 
 fn read_back(source: &Source<'_>, object: &Object) -> Result<(), CompactError> {

@@ -9,6 +9,7 @@ pub(crate) mod carry;
 pub(crate) mod compact;
 pub(crate) mod data_dir;
 pub(crate) mod database;
+mod output;
 pub(crate) mod read;
 mod replay;
 pub(crate) mod survey;

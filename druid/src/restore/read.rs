@@ -100,23 +100,17 @@ pub(crate) fn base(
     let mut spool = tempfile::tempfile_in(directory).map_err(ReadError::Spool)?;
     let damaged = |it: SnapshotDamage| ReadError::Damaged(it.to_string());
     let (mut trailer, mut extent, mut bytes) = (Trailer::new(), None, 0);
-    let mut piece = vec![0; PIECE];
-    loop {
-        let length = fill(&mut unpacked, &mut piece).map_err(|it| classify(&it))?;
-        if length == 0 {
-            break;
-        }
-        let of_head = || Extent::of(&piece[..length]);
-        let known = extent.map_or_else(of_head, Ok).map_err(damaged)?;
-        bytes += length as u64;
+    each_piece(&mut unpacked, |piece| {
+        let known = extent.map_or_else(|| Extent::of(piece), Ok);
+        let known = known.map_err(damaged)?;
+        bytes += piece.len() as u64;
         known.admit(bytes).map_err(damaged)?;
         extent = Some(known);
-        trailer.feed(&piece[..length]);
-        spool
-            .write_all(&piece[..length])
-            .map_err(ReadError::Spool)?;
-        progress(length as u64);
-    }
+        trailer.feed(piece);
+        spool.write_all(piece).map_err(ReadError::Spool)?;
+        progress(piece.len() as u64);
+        Ok(())
+    })?;
     let digested = trailer.finish().map_err(damaged)?;
     checked(object, spool, digested)
 }
@@ -135,6 +129,21 @@ fn checked(object: &Object, spool: File, digested: Digested) -> Result<Base, Rea
             "it is named for revision {named} and reaches only {}",
             facts.revision
         ))),
+    }
+}
+
+/// Hands on what is read, to its end. `take` may stop it with an error of its own.
+pub(super) fn each_piece(
+    from: &mut impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = fill(from, &mut piece).map_err(|it| classify(&it))?;
+        if length == 0 {
+            return Ok(());
+        }
+        take(&piece[..length])?;
     }
 }
 
@@ -201,18 +210,23 @@ pub(crate) fn delta(
     runtime: &Handle,
     location: &Location,
     object: &Object,
-    mut progress: impl FnMut(u64),
+    progress: impl FnMut(u64),
 ) -> Result<Summary, ReadError> {
     let (codec, packed) = open(runtime, location, object)?;
-    let mut unpacked = unpack(codec, packed, LIMIT);
+    drain(&mut unpack(codec, packed, LIMIT), object, progress)
+}
+
+/// Reads an unpacked delta to its end and keeps nothing of it.
+pub(super) fn drain(
+    unpacked: &mut impl Read,
+    object: &Object,
+    mut progress: impl FnMut(u64),
+) -> Result<Summary, ReadError> {
     let mut events = Events::new();
-    let mut piece = vec![0; PIECE];
-    loop {
-        let length = fill(&mut unpacked, &mut piece).map_err(|it| classify(&it))?;
-        if length == 0 {
-            return events.finish(object);
-        }
-        events.take(&piece[..length], |_| Ok::<(), ReadError>(()))?;
-        progress(length as u64);
-    }
+    each_piece(unpacked, |piece| {
+        events.take(piece, |_| Ok::<(), ReadError>(()))?;
+        progress(piece.len() as u64);
+        Ok(())
+    })?;
+    events.finish(object)
 }

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use druid_core::backup::database::CopyError;
 use druid_core::backup::listing::{Chain, Delta, Object};
 use druid_core::backup::names::Key;
 use druid_core::backup::replay::{Plan, Replay, ReplayError, Report};
-use druid_core::bolt::{DrainError, Drained, PageSize, Sink};
+use druid_core::bolt::{DrainError, Sink};
 use druid_core::snapshot_file::Database;
 
 use super::database::{Progress, Source};
+use super::output::{close, into_file};
 use super::read::{self, Base, Events, PIECE, ReadError};
 use crate::backup::codec::unpack;
 use crate::read_at::FileAt;
@@ -48,23 +48,15 @@ pub(super) fn chain(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Report, u64), Failure> {
     into.set_len(0).map_err(Failure::Output)?;
-    let mut at = 2 * PageSize::DEFAULT.bytes();
-    let mut sink = Drained::new(PageSize::DEFAULT, |pages: &mut Vec<u8>| {
-        into.write_all_at(pages, at)?;
-        at += pages.len() as u64;
-        pages.clear();
-        Ok::<(), io::Error>(())
-    });
+    let mut sink = into_file(into);
     let of_base = |error| of_copy(&chain.base.key, error);
     let database = Database::of(&base.file);
     let mut replay = Replay::begin(database, plan.clone(), &mut sink).map_err(of_base)?;
     deltas(source, chain, &mut replay, &mut sink, progress)?;
     let report = replay.finish(&mut sink);
     let report = report.map_err(|error| of_replay(&chain.base.key, error))?;
-    let finish = sink.finish().map_err(Failure::Output)?;
-    into.write_all_at(&finish.metas, 0)
-        .map_err(Failure::Output)?;
-    Ok((report, finish.bytes))
+    let bytes = close(sink, into).map_err(Failure::Output)?;
+    Ok((report, bytes))
 }
 
 /// The deltas of a chain, unpacked on one thread and replayed on this one.

@@ -1,5 +1,6 @@
 //! Stores on disk, made by hand or by genuine etcd, and what becomes of them.
 
+mod carrying;
 mod cases;
 mod etcd;
 mod flips;

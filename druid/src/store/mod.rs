@@ -27,7 +27,6 @@ mod test_faults;
 mod test_servers;
 #[cfg(test)]
 mod tests;
-#[allow(dead_code, reason = "the commands that write from a thread take it")]
 pub(crate) mod upload;
 
 use std::fmt;

@@ -1,9 +1,9 @@
-//! An upload as a blocking writer, for code that compresses on a thread of its own.
+//! Into a store from threads that block: code that compresses, on a thread of its own.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +13,63 @@ use super::{Body, ErrorKind, Piece, Store, StoreError};
 const PIECE: usize = 256 << 10;
 
 /// How many pieces wait at most.
-const WAITING: usize = 2;
+const WAITING: usize = 4;
+
+/// Where a thread writes the bytes of an object. What is dropped without [`Self::end`] is no
+/// object. For who waits for the store elsewhere; [`Upload`] does both.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pieces: mpsc::Sender<Piece>,
+    piece: BytesMut,
+}
+
+impl Sink {
+    /// One, and what the store is to read. `at_most` is how many bytes there can be, if that is
+    /// known.
+    pub(crate) fn new(at_most: Option<u64>) -> (Self, Body) {
+        let (sender, pieces) = mpsc::channel(WAITING);
+        let sink = Self {
+            pieces: sender,
+            piece: BytesMut::with_capacity(PIECE),
+        };
+        (sink, Body { pieces, at_most })
+    }
+
+    /// Says that this is all.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.send()?;
+        self.give(Piece::End)
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, BytesMut::with_capacity(PIECE));
+        self.give(Piece::Bytes(piece.freeze()))
+    }
+
+    fn give(&self, piece: Piece) -> io::Result<()> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the store reads no more");
+        self.pieces.blocking_send(piece).map_err(gone)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (now, _) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+        self.piece.extend_from_slice(now);
+        if self.piece.len() == PIECE {
+            self.send()?;
+        }
+        Ok(now.len())
+    }
+
+    /// Does nothing: what is written counts only once it is finished.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// An object on its way into a store. It is there once [`Upload::finish`] has succeeded; dropped
 /// before, it never is.
@@ -21,9 +77,14 @@ const WAITING: usize = 2;
 /// Only for threads that may block.
 #[derive(Debug)]
 pub(crate) struct Upload {
+    sink: Sink,
+    answer: Answered,
+}
+
+/// What the store answers in the end. It says so once.
+#[derive(Debug)]
+struct Answered {
     key: String,
-    collected: BytesMut,
-    pieces: mpsc::Sender<Piece>,
     end: Option<oneshot::Receiver<Result<u64, StoreError>>>,
 }
 
@@ -35,49 +96,43 @@ impl Upload {
         key: String,
         at_most: Option<u64>,
     ) -> Self {
-        let (pieces, receiver) = mpsc::channel(WAITING);
+        let (sink, body) = Sink::new(at_most);
         let (answer, end) = oneshot::channel();
         let name = key.clone();
         runtime.spawn(async move {
-            let body = Body {
-                pieces: receiver,
-                at_most,
-            };
             // That nobody listens any more is all that can fail.
             let _ = answer.send(store.put(&name, body).await);
         });
+        let end = Some(end);
         Self {
-            key,
-            collected: BytesMut::with_capacity(PIECE),
-            pieces,
-            end: Some(end),
+            sink,
+            answer: Answered { key, end },
         }
     }
 
     /// Says that there are no more bytes, and waits until the object is there. Returns its size.
     pub(crate) fn finish(mut self) -> Result<u64, StoreError> {
-        let rest = self.collected.split().freeze();
-        if !rest.is_empty() && self.pieces.blocking_send(Piece::Bytes(rest)).is_err() {
-            return Err(self.why());
+        match self.sink.end() {
+            Ok(()) => self.answer.wait(),
+            Err(_) => Err(self.answer.why()),
         }
-        if self.pieces.blocking_send(Piece::End).is_err() {
-            return Err(self.why());
-        }
-        self.answer()
     }
 
-    fn hand_on(&mut self, piece: Bytes) -> io::Result<()> {
-        let sent = self.pieces.blocking_send(Piece::Bytes(piece));
-        sent.map_err(|_| io::Error::other(self.why()))
+    /// Gives up, and waits until the store has cleared away what came.
+    pub(crate) fn abandon(mut self) {
+        drop(self.sink);
+        // It says that the writer gave up, which is known.
+        let _ = self.answer.wait();
     }
+}
 
+impl Answered {
     /// Why the store takes no more.
     fn why(&mut self) -> StoreError {
-        self.answer().err().unwrap_or_else(|| stopping(&self.key))
+        self.wait().err().unwrap_or_else(|| stopping(&self.key))
     }
 
-    /// What the store answered in the end. It says so once.
-    fn answer(&mut self) -> Result<u64, StoreError> {
+    fn wait(&mut self) -> Result<u64, StoreError> {
         let end = self.end.take().and_then(|it| it.blocking_recv().ok());
         end.unwrap_or_else(|| Err(stopping(&self.key)))
     }
@@ -91,19 +146,13 @@ fn stopping(key: &str) -> StoreError {
     }
 }
 
+/// Errors have that of the store inside: see [`super::read::store_error`].
 impl Write for Upload {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        let room = PIECE - self.collected.len();
-        let taken = from.len().min(room);
-        self.collected.extend_from_slice(&from[..taken]);
-        if self.collected.len() == PIECE {
-            let full = std::mem::replace(&mut self.collected, BytesMut::with_capacity(PIECE));
-            self.hand_on(full.freeze())?;
-        }
-        Ok(taken)
+        let written = self.sink.write(from);
+        written.map_err(|_| io::Error::other(self.answer.why()))
     }
 
-    /// Does nothing: what is written counts only once it is finished.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
