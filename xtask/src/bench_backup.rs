@@ -38,6 +38,12 @@ enum BenchError {
     Failed { line: String },
     #[error("etcd did not start within 20 s")]
     NoEtcd,
+    #[error("the sidecar took no full snapshot within 60 s")]
+    NoFull,
+    #[error("the store should hold revision {revision}, and holds {found:?}")]
+    Dropped { revision: u64, found: Option<u64> },
+    #[error("what `druid verify` says: {0}")]
+    Json(#[from] serde_json::Error),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
@@ -53,11 +59,14 @@ fn io(what: &str) -> impl FnOnce(std::io::Error) -> BenchError {
 /// etcd-backup-restore were measured with.
 const BASE: u64 = 50_000;
 const EVENTS: u64 = 188_168;
-const LARGE: u64 = 300_000;
+const LARGE: u64 = 250_000;
 /// Puts a second while deltas are captured.
 const RATE: u64 = 8_000;
 /// `--delta-snapshot-memory-limit`: 100 MiB.
 const LIMIT: u64 = 100 << 20;
+
+/// How long the sidecar has had nothing to do when its memory is read.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// How long something took, and the most memory that it had.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +102,7 @@ pub(crate) fn run(options: &Backup) -> Result<ExitCode, Box<dyn std::error::Erro
     println!("|---|---|---|---|");
     bench.restore_set()?;
     bench.large()?;
+    bench.idle()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,6 +119,7 @@ impl Bench {
         let ended = terminate(&mut capture)?;
         drop(etcd);
         let packed = size(&store)?;
+        self.holds(&store, 1 + BASE / self.divide + EVENTS / self.divide)?;
         row(
             "delta capture, limit 100 MiB",
             &format!(
@@ -183,6 +194,74 @@ impl Bench {
         Ok(())
     }
 
+    /// The sidecar of a member that nobody writes to, after its first full snapshot.
+    fn idle(&self) -> Result<(), BenchError> {
+        let etcd = Etcd::start(&self.etcd, &self.dir.join("etcd-idle"))?;
+        self.bulk(&etcd, BASE, BASE, 0)?;
+        let port = free_port().map_err(io("port"))?;
+        let store = self.dir.join("idle/etcd-main");
+        let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
+        let mut server = Command::new(&self.druid);
+        server
+            .arg("server")
+            .env("HOME", &self.dir)
+            .env("POD_NAME", "default")
+            .env("POD_NAMESPACE", "default")
+            .env_remove("KUBECONFIG")
+            .arg(format!("--server-port={port}"))
+            .arg(format!("--endpoints={}", etcd.url))
+            .arg(format!("--service-endpoints={}", etcd.url))
+            .args(["--insecure-transport=true", "--delta-snapshot-period=10s"])
+            .args(["--storage-provider=Local", "--store-container=idle"])
+            .arg("--store-prefix=etcd-main")
+            .arg(flag("data-dir", &self.dir.join("etcd-idle")))
+            .arg(flag("snapstore-temp-directory", &self.dir.join("deltas")))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut server = Running(server.spawn().map_err(io("druid server"))?);
+        let began = Instant::now();
+        while !fs::read_dir(store.join("v2")).is_ok_and(|mut it| it.any(|it| is_full(&it))) {
+            if began.elapsed() > Duration::from_mins(1) {
+                return Err(BenchError::NoFull);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let alive = server.0.try_wait().map_err(io("druid server"))?.is_none();
+        std::thread::sleep(IDLE);
+        let resident = memory(server.0.id(), "VmRSS:");
+        if !alive || resident == 0 {
+            let line = "druid server".to_owned();
+            return Err(BenchError::Failed { line });
+        }
+        row(
+            "sidecar with a store, idle",
+            &format!(
+                "{} RSS, {} of it not of a file; {} at most, while it took a full snapshot",
+                mib(resident),
+                mib(memory(server.0.id(), "RssAnon:")),
+                mib(peak(server.0.id())),
+            ),
+            "<= 15 MB",
+            "62 MB",
+        );
+        Ok(())
+    }
+
+    /// Whether a store is restorable up to a revision, and no other.
+    fn holds(&self, store: &Path, revision: u64) -> Result<(), BenchError> {
+        let mut verify = Command::new(&self.druid);
+        verify.args(["verify", "--output", "json"]).arg(store);
+        let said: serde_json::Value = serde_json::from_str(&command::output(&mut verify)?)?;
+        let found = said
+            .pointer("/restore/revision")
+            .and_then(serde_json::Value::as_u64);
+        if found == Some(revision) {
+            Ok(())
+        } else {
+            Err(BenchError::Dropped { revision, found })
+        }
+    }
+
     fn druid(&self, args: &[&str], store: &Path, etcd: &Etcd) -> Result<(), BenchError> {
         let mut druid = Command::new(&self.druid);
         druid.args(args).arg(store).args(["--endpoints", &etcd.url]);
@@ -196,7 +275,7 @@ impl Bench {
             .arg(store)
             .args(["--endpoints", &etcd.url, "--delta-snapshot-period", "1h"])
             .arg(format!("--delta-snapshot-memory-limit={LIMIT}"))
-            .args(["--schedule", "0 0 1 1 *", "--temp-dir"])
+            .args(["--schedule", "0 0 1 1 *", "--snapstore-temp-directory"])
             .arg(&self.dir)
             .stderr(Stdio::null());
         let child = capture.spawn().map_err(io("druid snapshot"))?;
@@ -260,17 +339,14 @@ impl Cost {
 
 /// One member on free ports.
 struct Etcd {
-    child: Child,
+    _child: Running,
     url: String,
 }
 
 impl Etcd {
     fn start(program: &Path, data: &Path) -> Result<Self, BenchError> {
-        let port = || -> std::io::Result<u16> {
-            Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-        };
-        let client = port().map_err(io("port"))?;
-        let peer = port().map_err(io("port"))?;
+        let client = free_port().map_err(io("port"))?;
+        let peer = free_port().map_err(io("port"))?;
         let (url, peer) = (
             format!("http://127.0.0.1:{client}"),
             format!("http://127.0.0.1:{peer}"),
@@ -299,7 +375,10 @@ impl Etcd {
             .stderr(Stdio::null())
             .spawn()
             .map_err(io("etcd"))?;
-        let etcd = Self { child, url };
+        let etcd = Self {
+            _child: Running(child),
+            url,
+        };
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", client)).is_err() {
             if began.elapsed() > Duration::from_secs(20) {
@@ -311,11 +390,23 @@ impl Etcd {
     }
 }
 
-impl Drop for Etcd {
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A process that does not outlive this.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
+}
+
+fn is_full(entry: &std::io::Result<fs::DirEntry>) -> bool {
+    let name = entry.as_ref().map(fs::DirEntry::file_name);
+    name.is_ok_and(|it| it.to_string_lossy().starts_with("Full-"))
 }
 
 /// Runs it to its end and watches its memory.
@@ -340,8 +431,13 @@ fn measure(command: &mut Command) -> Result<Cost, BenchError> {
 
 /// The high-water mark of the resident set, KiB; 0 if the process is gone.
 fn peak(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// One line of what the kernel says of a process, KiB; 0 if the process is gone.
+fn memory(pid: u32, of: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = status.lines().find(|line| line.starts_with(of));
     let number = line.and_then(|line| line.split_whitespace().nth(1));
     number.and_then(|it| it.parse().ok()).unwrap_or(0)
 }

@@ -67,6 +67,11 @@ impl StoreAt {
         Ok(flags)
     }
 
+    /// `--snapstore-temp-directory`.
+    pub(crate) fn temporary(&self) -> &Path {
+        self.flags.temporary()
+    }
+
     /// Opens it, to read what is there. Nothing is sent yet.
     pub(crate) fn open(&self) -> Result<Location, StoreAtError> {
         let flags = self.flags()?;

@@ -74,10 +74,6 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     etcd_password: Option<String>,
-    /// Where deltas have room, packed, until they are uploaded. The system's place for such things
-    /// if not given.
-    #[arg(long, value_name = "DIR")]
-    temp_dir: Option<PathBuf>,
     #[command(flatten)]
     snapshots: SnapshotArgs,
     /// How to say it.
@@ -163,7 +159,7 @@ fn parts(args: &Args) -> Result<(Client, Location, Options), Error> {
     };
     let client = Client::new(args.endpoints.clone(), tls.read()?.as_ref())?;
     let login = args.etcd_username.clone().zip(args.etcd_password.clone());
-    let temporary = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let temporary = args.at.temporary().to_owned();
     let prefix = location.prefix.clone();
     let now = clock::now();
     let provider = flags.provider.ok_or(StoreAtError::Missing)?;
