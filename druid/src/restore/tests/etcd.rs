@@ -7,7 +7,7 @@ use std::time::Duration;
 use druid_core::backup::snapshotter::Answer;
 use druid_core::data_dir::InitialCluster;
 
-use super::super::data_dir::{Options, restore};
+use super::super::data_dir::{Options, Restored, restore};
 use super::*;
 use crate::backup::snapshots::{self, Leadership};
 use crate::backup::tests::options;
@@ -98,9 +98,9 @@ async fn back_up(release: Release) -> Backup {
 }
 
 /// Restores the data directory of a member that has none yet.
-fn restored(backup: &Backup, cluster: &Cluster, node: &Node, options: Options) -> i64 {
+fn restored(root: &TempDir, cluster: &Cluster, node: &Node, options: Options) -> Restored {
     let location = Location {
-        store: Arc::new(Local::new(backup.root.path().join("store"))),
+        store: Arc::new(Local::new(root.path().join("store"))),
         prefix: Prefix::parse("etcd-main").unwrap(),
         address: "the test's".to_owned(),
     };
@@ -113,7 +113,7 @@ fn restored(backup: &Backup, cluster: &Cluster, node: &Node, options: Options) -
             listing: &listing,
             begin: Begin::Newest,
             loss: Loss::Refused,
-            spool: backup.root.path(),
+            spool: root.path(),
         };
         let whole = InitialCluster::parse(&cluster.initial(), cluster.token()).unwrap();
         let identity = whole.member(&node.name.as_str().into(), &node.peer_url);
@@ -122,16 +122,22 @@ fn restored(backup: &Backup, cluster: &Cluster, node: &Node, options: Options) -
         let made = restore(&source, &identity.unwrap(), options, &dir, now, &mut |_| ());
         let made = made.map_err(|it| it.to_string()).unwrap();
         assert_eq!(made.aside, None);
-        assert_eq!(made.replayed.report.leases_added, 1);
-        assert_eq!(made.replayed.chain.deltas.len(), 2);
-        made.replayed.report.revision.get()
+        made
     })
+}
+
+/// The same for a [`Backup`]. Returns the revision.
+fn restored_backup(backup: &Backup, cluster: &Cluster, node: &Node, options: Options) -> i64 {
+    let made = restored(&backup.root, cluster, node, options);
+    assert_eq!(made.replayed.report.leases_added, 1);
+    assert_eq!(made.replayed.chain.deltas.len(), 2);
+    made.replayed.report.revision.get()
 }
 
 async fn everything_is_there(backup: &Backup, release: Release, count: usize) {
     let mut cluster = Cluster::prepare(&vec![release; count], "http", &[]);
     for node in &cluster.nodes {
-        let revision = restored(backup, &cluster, node, Options::default());
+        let revision = restored_backup(backup, &cluster, node, Options::default());
         assert_eq!(revision, backup.hash.revision);
     }
     cluster.spawn_all();
@@ -203,7 +209,7 @@ async fn a_raised_revision_leaves_no_client_on_a_lost_one() {
             bump: NonZeroU32::new(1000),
             ..Options::default()
         };
-        let raised = restored(&backup, &cluster, &cluster.nodes[0], options);
+        let raised = restored_backup(&backup, &cluster, &cluster.nodes[0], options);
         assert_eq!(raised, backup.hash.revision + 1000);
         cluster.spawn_all();
         cluster.await_health();
@@ -218,6 +224,53 @@ async fn a_raised_revision_leaves_no_client_on_a_lost_one() {
         let next = etcd.put(b"after", b"1", None, D).await.unwrap();
         assert_eq!(next, raised + 1);
     }
+}
+
+async fn authentication_stays_on(release: Release) {
+    let mut cluster = Cluster::start(&[release]);
+    let etcd = client(&cluster.nodes[0]);
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("store")).unwrap();
+    etcd.put(b"before", b"1", None, D).await.unwrap();
+    etcd.auth_enable("secret", D).await.unwrap();
+    etcd.login("root", "secret", D).await.unwrap();
+    let mut options = options(root.path());
+    options.login = Some(("root".to_owned(), "secret".to_owned()));
+    let store = Arc::new(Local::new(root.path().join("store")));
+    let (handle, task) = snapshots::start(options, always(&etcd), store);
+    handle.lead(Leadership::Led).await;
+    let full = handle.full(false, PATIENCE).await;
+    assert!(matches!(full, Answer::Taken(_)), "{full:?}");
+    let last = etcd.put(b"after", b"2", None, D).await.unwrap();
+    let delta = handle.delta(PATIENCE).await;
+    assert!(matches!(delta, Answer::Taken(_)), "{delta:?}");
+    let hash = etcd.hash_kv(last, D).await.unwrap();
+    cluster.nodes[0].kill();
+    task.abort();
+
+    let mut cluster = Cluster::prepare(&[release], "http", &[]);
+    let made = restored(&root, &cluster, &cluster.nodes[0], Options::default());
+    assert_eq!(made.replayed.report.revision.get(), last);
+    cluster.spawn_all();
+    cluster.await_health();
+    let etcd = client(&cluster.nodes[0]);
+    let refused = etcd.get(b"before", true, D).await.unwrap_err();
+    assert!(
+        matches!(refused.kind, Kind::Unauthenticated(_)),
+        "{refused:?}"
+    );
+    etcd.login("root", "secret", D).await.unwrap();
+    let values = keys(&etcd).await.into_values().map(|(value, _)| value);
+    assert_eq!(values.collect::<Vec<_>>(), [b"2", b"1"]);
+    assert_eq!(etcd.hash_kv(last, D).await.unwrap(), hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_restored_and_still_asked_for_their_password() {
+    tokio::join!(
+        authentication_stays_on(Release::V3_4_34),
+        authentication_stays_on(Release::V3_5_27),
+    );
 }
 
 fn always(client: &Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
