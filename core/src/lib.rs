@@ -5,6 +5,7 @@
 //! (every "no"), [`preflight`] (may it begin), [`upgrade`] (what next), [`report`] (how it went).
 
 pub mod agent;
+pub mod api;
 pub mod backup;
 pub mod bolt;
 pub mod config_keys;

@@ -3,6 +3,7 @@
 mod backup;
 mod bulk;
 mod clock;
+mod crds;
 mod data_dir;
 mod engine;
 mod etcd;
@@ -58,6 +59,7 @@ enum Command {
     Restore(Box<tools::restore::Args>),
     Compact(Box<tools::compact::Args>),
     Copy(Box<tools::copy::Args>),
+    Crds(crds::Args),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         Command::Restore(args) => on(&mut many, tools::restore::run(*args)),
         Command::Compact(args) => on(&mut many, tools::compact::run(*args)),
         Command::Copy(args) => on(&mut many, tools::copy::run(*args)),
+        Command::Crds(args) => crds::run(&args),
         Command::Bulk(args) => on(&mut many, bulk::run(args)),
         Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
         Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),
