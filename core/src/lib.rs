@@ -11,6 +11,7 @@ pub mod bolt;
 pub mod config_keys;
 pub mod data_dir;
 pub mod duration;
+pub mod election;
 pub mod hashkv;
 pub mod linearizability;
 pub mod member;
