@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{Condition, Store};
+use super::number::Int32;
 use super::schema::DURATION_OR_ZERO;
 
 /// What is to be copied, and where to.
@@ -38,12 +39,12 @@ pub struct EtcdCopyBackupsTaskSpec {
     pub target_store: Store,
     /// Copy only backups that are at most so many days old.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "int32"))]
-    pub max_backup_age: Option<u32>,
+    #[schemars(range(min = 0))]
+    pub max_backup_age: Option<Int32>,
     /// Copy only so many of the newest full snapshots, with their deltas.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "int32"))]
-    pub max_backups: Option<u32>,
+    #[schemars(range(min = 0))]
+    pub max_backups: Option<Int32>,
     /// Whether to wait until the source has a final snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_for_final_snapshot: Option<WaitForFinalSnapshot>,

@@ -88,8 +88,7 @@ fn schema(value: &mut Value) {
     }
 }
 
-/// A field that may be left out may not be null for that. A quantity is checked. Kubernetes knows
-/// two lengths of integers.
+/// A field that may be left out may not be null for that. A quantity is checked.
 fn one(schema: &mut Map<String, Value>) {
     schema.remove("nullable");
     schema.remove("title");
@@ -99,12 +98,6 @@ fn one(schema: &mut Map<String, Value>) {
             json!([{ "type": "integer" }, { "type": "string" }]),
         );
         schema.insert("pattern".to_owned(), json!(QUANTITY));
-    }
-    if let Some(format) = schema.get_mut("format") {
-        match format.as_str() {
-            Some("uint32" | "uint64") => *format = json!("int64"),
-            Some(_) | None => {}
-        }
     }
 }
 

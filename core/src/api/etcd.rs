@@ -25,6 +25,7 @@ pub use self::record::{
 pub use self::status::{CrossVersionObjectReference, EtcdMember, EtcdStatus};
 pub use self::tls::{CaReference, PeerTls, Tls};
 pub use self::upgrade::{Upgrade, UpgradeMember, UpgradeSnapshot, UpgradeStatus};
+use super::number::Int32;
 use super::schema::{DNS_LABEL, Rule, immutable, rule};
 
 /// What is wanted of an etcd cluster.
@@ -148,7 +149,7 @@ pub struct EtcdSpec {
         "Replicas can either be increased or be downscaled to 0.",
         "self == 0 ? true : self < oldSelf ? false : true",
     )]))]
-    pub replicas: i32,
+    pub replicas: Int32,
     /// The priority of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,

@@ -13,6 +13,7 @@ mod common;
 mod copy_task;
 mod definitions;
 mod etcd;
+mod number;
 mod ops_task;
 mod schema;
 mod time;
@@ -31,6 +32,7 @@ pub use etcd::{
     SnapshotCompaction, SnapshotRecord, Tls, TroubleRecord, Upgrade, UpgradeMember, UpgradeRecord,
     UpgradeSnapshot, UpgradeStatus, WaitRecord,
 };
+pub use number::Int32;
 pub use ops_task::{
     EtcdOpsTask, EtcdOpsTaskConfig, EtcdOpsTaskSpec, EtcdOpsTaskStatus, OnDemandMaintenance,
     OnDemandSnapshot, OnDemandSnapshotCompaction, RecoverFromQuorumLoss, TaskOperation, TaskResult,

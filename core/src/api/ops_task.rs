@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::LastError;
+use super::number::Int32;
 use super::schema::{DURATION, immutable, rule};
 use super::time::Time;
 
@@ -50,7 +51,7 @@ pub struct EtcdOpsTaskSpec {
     #[serde(default = "an_hour")]
     #[schemars(range(min = 1), extend("x-kubernetes-validations" =
         [immutable("ttlSecondsAfterFinished is immutable")]))]
-    pub ttl_seconds_after_finished: i32,
+    pub ttl_seconds_after_finished: Int32,
     /// The Etcd, in the namespace of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [immutable("etcdName is immutable")]))]
@@ -94,11 +95,11 @@ pub struct OnDemandSnapshot {
     /// How long a delta snapshot may take, in seconds.
     #[serde(default = "a_minute")]
     #[schemars(range(min = 10))]
-    pub timeout_seconds_delta: i32,
+    pub timeout_seconds_delta: Int32,
     /// How long a full snapshot may take, in seconds.
     #[serde(default = "quarter_of_an_hour")]
     #[schemars(range(min = 120))]
-    pub timeout_seconds_full: i32,
+    pub timeout_seconds_full: Int32,
 }
 
 /// Compacts, defragments, or both, in this order.
@@ -119,7 +120,7 @@ pub struct OnDemandMaintenance {
     /// How long one member may take, in seconds.
     #[serde(default = "quarter_of_an_hour")]
     #[schemars(range(min = 10))]
-    pub timeout_seconds: i32,
+    pub timeout_seconds: Int32,
 }
 
 /// Starts the cluster again from one member, and lets the others join.
@@ -150,23 +151,23 @@ pub struct OnDemandSnapshotCompaction {
     /// How long it may take, in seconds.
     #[serde(default = "three_hours")]
     #[schemars(range(min = 60))]
-    pub timeout_seconds: i32,
+    pub timeout_seconds: Int32,
 }
 
-fn an_hour() -> i32 {
-    3600
+fn an_hour() -> Int32 {
+    Int32(3600)
 }
 
-fn three_hours() -> i32 {
-    10_800
+fn three_hours() -> Int32 {
+    Int32(10_800)
 }
 
-fn a_minute() -> i32 {
-    60
+fn a_minute() -> Int32 {
+    Int32(60)
 }
 
-fn quarter_of_an_hour() -> i32 {
-    900
+fn quarter_of_an_hour() -> Int32 {
+    Int32(900)
 }
 
 fn minute() -> String {

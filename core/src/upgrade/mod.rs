@@ -7,6 +7,7 @@ mod record;
 mod replacement;
 mod snapshot;
 mod step;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ pub use record::{
     Limits, MemberPhase, Phase, Policy, Record, Replacement, Snapshot, SnapshotState, Want,
 };
 pub use step::{Act, Halt, Needs, Step, Trouble, Wait, Why};
+pub use stored::{StoredError, StoredWhat};
 
 use crate::member::MemberName;
 use crate::observed::{AlarmKind, Answered, Hashes, Looked, Observed, Process};

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tls::Tls;
-use crate::api::Store;
 use crate::api::schema::{CRON, DURATION, rule};
+use crate::api::{Int32, Store};
 
 /// The backups, and what stands beside each member for them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ use crate::api::schema::{CRON, DURATION, rule};
 pub struct Backup {
     /// The port of the sidecar; without it, 8080.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<i32>,
+    pub port: Option<Int32>,
     /// Certificates between the sidecar and whoever calls it; without it, no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -50,7 +50,7 @@ pub struct Backup {
         rename = "maxBackupsLimitBasedGC",
         skip_serializing_if = "Option::is_none"
     )]
-    pub max_backups_limit_based_gc: Option<i32>,
+    pub max_backups_limit_based_gc: Option<Int32>,
     /// How often old snapshots are looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = DURATION))]

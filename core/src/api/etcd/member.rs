@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tls::{PeerTls, Tls};
-use crate::api::SecretReference;
 use crate::api::schema::{CRON, DURATION, MEMBER, rule};
+use crate::api::{Int32, SecretReference};
 
 /// The members' etcd.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,13 +42,13 @@ pub struct EtcdConfig {
     pub defragmentation_schedule: Option<String>,
     /// The port for peers; without it, 2380.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_port: Option<i32>,
+    pub server_port: Option<Int32>,
     /// The port for clients; without it, 2379.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_port: Option<i32>,
+    pub client_port: Option<Int32>,
     /// The port of the container's own interface; without it, 9095.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wrapper_port: Option<i32>,
+    pub wrapper_port: Option<Int32>,
     /// The image; without it, that of the image vector.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

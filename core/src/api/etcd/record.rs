@@ -11,7 +11,7 @@ use crate::api::Time;
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeRecord {
     /// The number of the attempt.
-    pub attempt: u32,
+    pub attempt: i64,
     /// The release that it set out from.
     pub from: String,
     /// The release that it goes to.
@@ -47,9 +47,9 @@ pub struct UpgradeRecord {
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotRecord {
     /// How many were asked for.
-    pub tries: u32,
+    pub tries: i64,
     /// How many of them failed.
-    pub failures: u32,
+    pub failures: i64,
     /// `Missing`, `Asked` or `Verified`.
     pub state: String,
     /// If asked for: the revision that it must have at least. If verified: the one that it has.
@@ -111,10 +111,10 @@ pub struct TroubleRecord {
     pub text: Option<String>,
     /// How often it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exits: Option<u32>,
+    pub exits: Option<i64>,
     /// How far it is behind, raft entries.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub behind: Option<u64>,
+    pub behind: Option<i64>,
     /// What it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -128,7 +128,7 @@ pub struct HaltRecord {
     pub code: String,
     /// How many snapshots failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failures: Option<u32>,
+    pub failures: Option<i64>,
     /// The last reason, or the hashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

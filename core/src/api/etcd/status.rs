@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::upgrade::UpgradeStatus;
-use crate::api::{Condition, LastError, LastOperation, Time};
+use crate::api::{Condition, Int32, LastError, LastOperation, Time};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// What is.
@@ -28,13 +28,13 @@ pub struct EtcdStatus {
     pub last_operation: Option<LastOperation>,
     /// How many pods are of the StatefulSet's current revision.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub current_replicas: Option<i32>,
+    pub current_replicas: Option<Int32>,
     /// The same.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
+    pub replicas: Option<Int32>,
     /// How many pods are ready.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready_replicas: Option<i32>,
+    pub ready_replicas: Option<Int32>,
     /// Whether all pods are ready and as they are wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
