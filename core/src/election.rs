@@ -74,6 +74,11 @@ impl Campaign {
         }
     }
 
+    /// Whether a lease is held in our name.
+    pub fn is_ours(&self, lease: &Held) -> bool {
+        lease.holder == self.me
+    }
+
     /// Whether this one leads, as far as it knows.
     pub fn leads(&self) -> bool {
         self.renewed.is_some()
@@ -103,7 +108,7 @@ impl Campaign {
         let Some(lease) = lease else {
             return Step::Write(self.taken(0, now));
         };
-        if lease.holder == self.me {
+        if self.is_ours(&lease) {
             // Of a process that had this name before, if it was not written by this one.
             return Step::Write(Held {
                 renewed: now.wall,

@@ -11,6 +11,11 @@ mod lab;
 mod load;
 mod logging;
 mod observe;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "its parts come one after the other")
+)]
+mod operator;
 mod preflight;
 mod read_at;
 mod rehearse;

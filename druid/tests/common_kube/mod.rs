@@ -18,7 +18,7 @@ use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::Value;
 
-use crate::common_cluster::Cluster;
+use super::common_cluster::Cluster;
 
 /// No request of a test takes longer.
 const DEADLINE: Duration = Duration::from_secs(20);
