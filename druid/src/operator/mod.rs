@@ -1,6 +1,7 @@
 //! `druid operator`: brings every Etcd of a Kubernetes cluster to what its spec asks for.
 
 pub(crate) mod election;
+pub(crate) mod known;
 
 #[cfg(test)]
 #[path = "../../tests/common_cluster/mod.rs"]
