@@ -68,8 +68,9 @@ enum Task {
         #[command(subcommand)]
         what: Bench,
     },
-    /// A real Kubernetes API server on this machine, for trying things by hand
+    /// A real Kubernetes on this machine, for trying things by hand
     ///
+    /// With one node that runs pods, or as an API server alone.
     /// Its components are built from source with Go, which takes some minutes the first time.
     Cluster {
         #[command(subcommand)]

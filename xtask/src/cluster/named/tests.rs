@@ -38,13 +38,13 @@ fn a_cluster_comes_up_once_and_leaves_nothing_behind() {
     let error = clusters.find(&name).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the cluster one is not up; bring it up with `cargo xtask cluster up --control-plane-only --name one`"
+        "the cluster one is not up; bring it up with `cargo xtask cluster up --name one`"
     );
     assert!(!clusters.down(&name).unwrap());
 
-    assert_eq!(clusters.up(&name).unwrap(), Up::Now);
+    assert_eq!(clusters.up(&name, Kind::ControlPlane).unwrap(), Up::Now);
     let record = clusters.find(&name).unwrap();
-    assert_eq!(clusters.up(&name).unwrap(), Up::Before);
+    assert_eq!(clusters.up(&name, Kind::ControlPlane).unwrap(), Up::Before);
     let pids = |record: &Record| -> Vec<i32> {
         record
             .processes
@@ -61,7 +61,7 @@ fn a_cluster_comes_up_once_and_leaves_nothing_behind() {
         error.starts_with("etcd of the cluster one has ended"),
         "{error}"
     );
-    assert_eq!(clusters.up(&name).unwrap(), Up::Now);
+    assert_eq!(clusters.up(&name, Kind::ControlPlane).unwrap(), Up::Now);
     assert!(!record.processes[1].identity.is_running());
     let record = clusters.find(&name).unwrap();
     assert_eq!(clusters.all().unwrap().len(), 1);
@@ -80,7 +80,7 @@ fn taking_a_cluster_down_spares_a_process_that_got_a_number_of_it() {
     let layout = clusters.layout(&name);
     std::fs::create_dir_all(layout.directory()).unwrap();
     let record = format!(
-        r#"{{"server":"x","processes":[{{"name":"etcd","pid":{},"started":1,"boot":"b"}}]}}"#,
+        r#"{{"kind":"control-plane","server":"x","processes":[{{"name":"etcd","pid":{},"started":1,"boot":"b"}}]}}"#,
         stranger.id()
     );
     std::fs::write(path_of_record(&layout), record).unwrap();
