@@ -104,15 +104,20 @@ pub fn druid(program: &Path, releases: &[&str], archive: &Path) -> Result<(), Im
         .map(|(release, etcd)| Image {
             name: name(release),
             layers: vec![&base, etcd],
-            config: json!({
-                "User": format!("{USER}:{USER}"),
-                "Env": ["PATH=/usr/local/bin", format!("HOME=/{HOME}")],
-                "Entrypoint": ["druid"],
-                "WorkingDir": format!("/{HOME}"),
-            }),
+            config: config(),
         })
         .collect();
     write(&images, archive)
+}
+
+/// How containers of it are started. Their arguments begin with the subcommand.
+fn config() -> serde_json::Value {
+    json!({
+        "User": format!("{USER}:{USER}"),
+        "Env": ["PATH=/usr/local/bin".to_owned(), format!("HOME=/{HOME}")],
+        "Entrypoint": ["druid"],
+        "WorkingDir": format!("/{HOME}"),
+    })
 }
 
 /// Writes the files of one such image into a directory, as a container sees them.

@@ -98,6 +98,23 @@ fn each_part_of_an_archive_has_the_digest_that_it_is_named_by() {
     assert!(std::fs::read(&path).unwrap() == std::fs::read(&again).unwrap());
 }
 
+#[test]
+fn the_containerfile_starts_containers_as_our_image_does() {
+    let text = std::fs::read_to_string(crate::root().join("Containerfile")).unwrap();
+    let (_, last) = text.split_once("\nFROM scratch\n").unwrap();
+    let values = |word: &str| -> Vec<String> {
+        last.lines()
+            .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+            .map(str::to_owned)
+            .collect()
+    };
+    let config = config();
+    assert_eq!(values("USER"), [config["User"].as_str().unwrap()]);
+    assert_eq!(values("WORKDIR"), [config["WorkingDir"].as_str().unwrap()]);
+    assert_eq!(values("ENTRYPOINT"), [config["Entrypoint"].to_string()]);
+    assert_eq!(serde_json::json!(values("ENV")), config["Env"]);
+}
+
 /// Only root can give files away, and change the root.
 #[test]
 fn the_programs_of_an_image_run_with_nothing_but_its_files() {
