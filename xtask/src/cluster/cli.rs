@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use super::named::{ClusterName, Clusters, Kind, NamedError, Record, Up as Was};
+use super::name::ClusterName;
+use super::named::{Clusters, NamedError, Up as Was};
 use super::node::NodeError;
 use super::node::machine;
+use super::record::{Kind, Record};
 use super::tools::Tools;
 
 /// What `up` exits with where containers cannot run, whatever one does.

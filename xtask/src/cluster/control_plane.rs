@@ -3,7 +3,7 @@
 //! collected as garbage, a namespace that is deleted stays `Terminating`.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use thiserror::Error;
 
 use super::kubeconfig::{AUDIT_POLICY, kubeconfig};
 use super::layout::{Layout, write_private};
-use super::node::network::Network;
 use super::node::room;
 use super::pki::{self, PkiError};
 use super::ports;
 use super::process::{Component, ProcessError};
+use super::site::{NODE_PORT, Site};
 use super::tools::{Tools, ToolsError};
 
 /// It takes 5 s on two idle cores.
@@ -26,51 +26,6 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// How much of a log is shown when a component fails.
 const LAST_LINES: usize = 8;
-
-/// Where the API server is, where it runs in a node.
-const NODE_PORT: u16 = 6443;
-
-/// Where the components run, which says how they are reached and what they see.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Site {
-    /// On the machine, on free ports of 127.0.0.1.
-    Machine,
-    /// In a node, which has a root and addresses of its own.
-    Node(Network),
-}
-
-impl Site {
-    fn address(self) -> Ipv4Addr {
-        match self {
-            Self::Machine => Ipv4Addr::LOCALHOST,
-            Self::Node(network) => network.node(),
-        }
-    }
-
-    /// Service addresses come from here.
-    fn services(self) -> String {
-        match self {
-            Self::Machine => "10.96.0.0/16".to_owned(),
-            Self::Node(network) => network.services(),
-        }
-    }
-
-    /// The first of them is the API server's own.
-    fn service_of_the_api(self) -> Ipv4Addr {
-        match self {
-            Self::Machine => Ipv4Addr::new(10, 96, 0, 1),
-            Self::Node(network) => network.service_of_the_api(),
-        }
-    }
-
-    /// The files of the cluster, as its components see them.
-    fn seen(self, layout: &Layout) -> Layout {
-        match self {
-            Self::Machine => layout.clone(),
-            Self::Node(_) => room::seen(),
-        }
-    }
-}
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]

@@ -10,14 +10,17 @@ pub mod cli;
 mod control_plane;
 mod kubeconfig;
 mod layout;
+mod name;
 mod named;
 mod node;
 mod pki;
 mod ports;
 mod process;
+mod record;
+mod site;
 mod tools;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use layout::Layout;
-pub use named::{ClusterName, NameError};
+pub use name::{ClusterName, NameError};
 pub use node::{Node, NodeError, Traces, Unable};

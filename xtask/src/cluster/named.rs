@@ -6,21 +6,18 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::control_plane::{ControlPlaneError, Plan, Site, is_ready};
-use super::layout::{Layout, write_private};
-use super::node::network::Network;
+use super::control_plane::{ControlPlaneError, Plan, is_ready};
+use super::layout::Layout;
+use super::name::ClusterName;
 use super::node::room::{Hold, Room};
 use super::node::{self, Fact, NodeError, machine};
 use super::process::{Identity, ProcessError};
+use super::record::{self, Kind, Process, Record, RecordError, read};
+use super::site::Site;
 use super::tools::{Tools, ToolsError};
-
-/// Longer names make paths that are too long for sockets.
-const LONGEST_NAME: usize = 40;
 
 /// Why a cluster was not brought up, taken down or found.
 #[derive(Debug, Error)]
@@ -87,18 +84,9 @@ pub(crate) enum NamedError {
         /// What the system says.
         source: io::Error,
     },
-    /// The record cannot be read.
-    #[error(
-        "{} is not what was written there ({source}); end the processes that name its directory by \
-         hand (`ps -ef`), then remove it",
-        path.display()
-    )]
-    Record {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    /// What was started is not known.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 fn up_command(name: &ClusterName, kind: Option<Kind>) -> String {
@@ -107,19 +95,9 @@ fn up_command(name: &ClusterName, kind: Option<Kind>) -> String {
         command += " --control-plane-only";
     }
     if *name != ClusterName::default() {
-        command += &format!(" --name {name}");
+        return format!("{command} --name {name}");
     }
     command
-}
-
-/// How much of a Kubernetes it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    /// An API server alone.
-    ControlPlane,
-    /// With a node that runs pods.
-    Node,
 }
 
 impl Kind {
@@ -148,108 +126,8 @@ impl Kind {
         }
         match self {
             Self::ControlPlane => None,
-            Self::Node => node::missing(tools, layout).map(|(what, _)| what),
+            Self::Node => node::ready::missing(tools, layout).map(|(what, _)| what),
         }
-    }
-}
-
-/// The name of a cluster, which is the name of its directory: small letters, digits and dashes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClusterName(String);
-
-impl Default for ClusterName {
-    fn default() -> Self {
-        Self("default".to_owned())
-    }
-}
-
-impl std::fmt::Display for ClusterName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Why it is no name.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "`{0}` cannot name a cluster; use at most {LONGEST_NAME} small letters, digits and dashes, and \
-     no dash first"
-)]
-pub struct NameError(String);
-
-impl FromStr for ClusterName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=LONGEST_NAME).contains(&text.len())
-            && !text.starts_with('-')
-            && text.chars().all(allowed)
-        {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError(text.to_owned()))
-        }
-    }
-}
-
-/// What is remembered of a cluster: `cluster.json`, written after each start of a process.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) kind: Kind,
-    /// Where its API server is, once that is known.
-    pub(crate) server: Option<String>,
-    /// That of its node.
-    pub(crate) network: Option<Network>,
-    /// In the order in which they were started.
-    pub(crate) processes: Vec<Process>,
-}
-
-/// A process of a cluster.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Process {
-    pub(crate) name: String,
-    #[serde(flatten)]
-    pub(crate) identity: Identity,
-}
-
-impl Record {
-    fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            server: None,
-            network: None,
-            processes: Vec::new(),
-        }
-    }
-
-    /// The first process of its node.
-    pub(crate) fn init(&self) -> Option<&Identity> {
-        let mut processes = self.processes.iter();
-        processes
-            .find(|process| self.kind == Kind::Node && process.name == "init")
-            .map(|process| &process.identity)
-    }
-
-    fn write(&self, layout: &Layout) -> Result<(), NamedError> {
-        let path = path_of_record(layout);
-        let text = serde_json::to_string_pretty(self).map_err(|source| NamedError::Record {
-            path: path.clone(),
-            source,
-        })?;
-        // A record that is half written would forget processes.
-        let fresh = path.with_extension("json.new");
-        write_private(&fresh, &text)
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .map_err(file(&path))
-    }
-
-    /// The first that has ended.
-    pub(crate) fn ended(&self) -> Option<&str> {
-        self.processes
-            .iter()
-            .find(|process| !process.identity.is_running())
-            .map(|process| process.name.as_str())
     }
 }
 
@@ -277,7 +155,7 @@ impl Clusters {
     }
 
     pub(crate) fn layout(&self, name: &ClusterName) -> Layout {
-        Layout::new(&self.directory.join(&name.0))
+        Layout::new(&self.directory.join(name.to_string()))
     }
 
     /// Brings it up unless it is. What is left of one that has ended is removed first.
@@ -403,9 +281,9 @@ fn remember(
 ) -> Result<(), NamedError> {
     record.processes.push(Process {
         name: name.to_owned(),
-        identity: Identity::of(child).map_err(file(&path_of_record(layout)))?,
+        identity: Identity::of(child).map_err(file(&record::path(layout)))?,
     });
-    record.write(layout)
+    Ok(record.write(layout)?)
 }
 
 fn start_node(layout: &Layout, tools: &Tools) -> Result<(), NamedError> {
@@ -425,21 +303,6 @@ fn start_node(layout: &Layout, tools: &Tools) -> Result<(), NamedError> {
     };
     node::start(layout, tools, Hold::UntilDown, &mut remember)?;
     Ok(())
-}
-
-fn path_of_record(layout: &Layout) -> PathBuf {
-    layout.directory().join("cluster.json")
-}
-
-fn read(layout: &Layout) -> Result<Option<Record>, NamedError> {
-    let path = path_of_record(layout);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|source| NamedError::Record { path, source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file(&path)(error)),
-    }
 }
 
 /// The last started first. Of a node, nothing that the kernel keeps is left.

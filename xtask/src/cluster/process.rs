@@ -139,6 +139,11 @@ impl Identity {
         self.pid
     }
 
+    /// When it was started, in clock ticks after the machine was.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
     /// A name that no other process has until the machine starts anew: `PID-STARTED`.
     pub(crate) fn name(&self) -> String {
         format!("{}-{}", self.pid, self.started)

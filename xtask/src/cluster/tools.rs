@@ -63,7 +63,7 @@ const GROUP_NODE: Group = Group {
     ],
 };
 
-/// CoreDNS. A module of its own: it would raise what the components of Kubernetes are built with.
+/// The name server. A module of its own: it would raise what the components of Kubernetes are built with.
 const GROUP_DNS: Group = Group {
     name: "coredns",
     module: "xtask/kubernetes/coredns",

@@ -2,6 +2,7 @@
 //! with the older index of docker beside it. The same input gives the same bytes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
@@ -180,11 +181,7 @@ impl Archive<'_> {
             hash.update(&buffer[..read]);
             size += read;
         }
-        let digest: String = hash
-            .finalize()
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect();
+        let digest = hex(&hash.finalize());
         let path = self.scratch.join(&digest);
         file.persist(&path).map_err(|error| error.error)?;
         let descriptor = json!({
@@ -195,6 +192,13 @@ impl Archive<'_> {
         self.blobs.insert(digest, path);
         Ok(descriptor)
     }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn write_layer(layer: &Layer, file: &mut File) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -66,9 +67,7 @@ fn each_part_of_an_archive_has_the_digest_that_it_is_named_by() {
     let mut blobs = 0;
     for (name, bytes) in &files {
         if let Some(digest) = name.strip_prefix("blobs/sha256/") {
-            let hash = Sha256::digest(bytes);
-            let hex: String = hash.iter().map(|it| format!("{it:02x}")).collect();
-            assert_eq!(hex, digest);
+            assert_eq!(archive::hex(&Sha256::digest(bytes)), digest);
             blobs += 1;
         }
     }
@@ -137,7 +136,6 @@ fn the_programs_of_an_image_run_with_nothing_but_its_files() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.starts_with(expected), "{output:?}");
     }
-    use std::os::unix::fs::MetadataExt as _;
     let home = std::fs::metadata(root.join(HOME)).unwrap();
     assert_eq!(
         (home.uid(), home.gid(), home.mode() & 0o7777),

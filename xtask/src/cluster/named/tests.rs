@@ -10,17 +10,6 @@ fn clusters() -> (tempfile::TempDir, Clusters) {
     (dir, clusters)
 }
 
-#[test]
-fn a_name_is_a_plain_directory_name() {
-    for good in ["default", "a", "0-9", &"x".repeat(40)] {
-        assert_eq!(good.parse::<ClusterName>().unwrap().to_string(), good);
-    }
-    for bad in ["", "..", "a/b", "A", "-a", "a b", "ä", &"x".repeat(41)] {
-        let error = bad.parse::<ClusterName>().unwrap_err();
-        assert_eq!(error, NameError(bad.to_owned()));
-    }
-}
-
 /// Takes it down when the test fails, too.
 struct TakenDown<'a>(&'a Clusters, &'a ClusterName);
 
@@ -83,7 +72,7 @@ fn taking_a_cluster_down_spares_a_process_that_got_a_number_of_it() {
         r#"{{"kind":"control-plane","server":"x","processes":[{{"name":"etcd","pid":{},"started":1,"boot":"b"}}]}}"#,
         stranger.id()
     );
-    std::fs::write(path_of_record(&layout), record).unwrap();
+    std::fs::write(record::path(&layout), record).unwrap();
     assert!(clusters.down(&name).unwrap());
     assert!(stranger.try_wait().unwrap().is_none());
     stranger.kill().unwrap();
@@ -96,11 +85,11 @@ fn nothing_is_removed_when_the_record_cannot_be_read() {
     let name = ClusterName::default();
     let layout = clusters.layout(&name);
     std::fs::create_dir_all(layout.directory()).unwrap();
-    std::fs::write(path_of_record(&layout), "{").unwrap();
+    std::fs::write(record::path(&layout), "{").unwrap();
     let error = clusters.down(&name).unwrap_err().to_string();
     assert!(
         error.contains("end the processes that name its directory"),
         "{error}"
     );
-    assert!(path_of_record(&layout).exists());
+    assert!(record::path(&layout).exists());
 }

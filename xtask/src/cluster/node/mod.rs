@@ -9,35 +9,31 @@ mod handle;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod plan;
+pub(crate) mod ready;
 pub(crate) mod room;
 mod traces;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use thiserror::Error;
 
-use super::control_plane::{self, ControlPlaneError, Site, etcd, kubectl, last_lines};
+use super::control_plane::{self, ControlPlaneError, etcd, kubectl, last_lines};
 use super::layout::Layout;
 use super::process::{Component, Identity, ProcessError};
+use super::site::Site;
 use super::tools::{Tools, ToolsError};
 use crate::image::{self, ImageError};
 use cgroup::CgroupError;
 pub use handle::Node;
 pub use machine::Unable;
 use network::{Network, NetworkError};
-use plan::{NODE, PAUSE_IMAGE, Plan, file};
+use plan::{PAUSE_IMAGE, Plan, file};
 use room::{Hold, Room, RoomError};
 pub use traces::Traces;
 
-/// From the start of the kubelet. It takes 5 s on two idle cores.
-const READY_WITHIN: Duration = Duration::from_secs(180);
-const POLL_EVERY: Duration = Duration::from_millis(100);
 /// Why there is no node.
 #[derive(Debug, Error)]
 pub enum NodeError {
@@ -101,8 +97,9 @@ pub enum NodeError {
     },
     /// The node was not ready in time.
     #[error(
-        "the node was not ready within {READY_WITHIN:?} ({missing}); is the machine busy? {} ends \
+        "the node was not ready within {:?} ({missing}); is the machine busy? {} ends \
          with:\n{last}",
+        ready::WITHIN,
         log.display()
     )]
     NotReady {
@@ -271,95 +268,14 @@ fn bring_up(
     }
     let pause = layout.directory().join("pause.tar");
     image::pause(&tools.program("pause"), PAUSE_IMAGE, &pause)?;
-    await_containerd(started, layout)?;
+    ready::await_containerd(started, layout)?;
     load(&started.room, &pause)?;
     api.await_ready(&mut started.running)?;
     for component in plan.components() {
         started.begin(component, layout, remember)?;
     }
     apply(tools, layout, "StorageClass", &plan::storage_class())?;
-    await_ready(started, tools, layout)
-}
-
-fn await_containerd(started: &mut Started, layout: &Layout) -> Result<(), NodeError> {
-    let start = Instant::now();
-    // From outside its path may be too long for a socket.
-    let root = PathBuf::from(format!("/proc/{}/root", started.room.init().pid()));
-    let socket = room::seen().containerd_socket();
-    let socket = root.join(socket.strip_prefix("/").unwrap_or(&socket));
-    while UnixStream::connect(&socket).is_err() {
-        started.check(layout)?;
-        if start.elapsed() > READY_WITHIN {
-            return Err(not_ready("containerd", layout, "containerd"));
-        }
-        std::thread::sleep(POLL_EVERY);
-    }
-    Ok(())
-}
-
-fn not_ready(missing: &'static str, layout: &Layout, component: &str) -> NodeError {
-    let log = layout.log(component);
-    let last = last_lines(&log);
-    NodeError::NotReady { missing, log, last }
-}
-
-fn await_ready(started: &mut Started, tools: &Tools, layout: &Layout) -> Result<(), NodeError> {
-    let start = Instant::now();
-    loop {
-        started.check(layout)?;
-        match missing(tools, layout) {
-            None => return Ok(()),
-            Some((what, component)) if start.elapsed() > READY_WITHIN => {
-                return Err(not_ready(what, layout, component));
-            }
-            Some(_) => std::thread::sleep(POLL_EVERY),
-        }
-    }
-}
-
-/// What a pod would wait for, and the component that should have seen to it.
-pub(crate) fn missing(tools: &Tools, layout: &Layout) -> Option<(&'static str, &'static str)> {
-    let get = |path: &str| {
-        kubectl(tools, layout)
-            .args(["get", "--request-timeout=5s", "--raw", path])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()
-            .filter(|output| output.status.success())
-            .map(|output| output.stdout)
-    };
-    if get(&format!("/api/v1/nodes/{NODE}")).is_none_or(|node| !is_ready(&node)) {
-        return Some(("the node does not say that it is ready", "kubelet"));
-    }
-    if get("/api/v1/namespaces/default/serviceaccounts/default").is_none() {
-        let what = "the namespace `default` has no service account";
-        return Some((what, "kube-controller-manager"));
-    }
-    None
-}
-
-/// Of a `Node` in JSON.
-fn is_ready(node: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Node {
-        status: Status,
-    }
-    #[derive(Deserialize)]
-    struct Status {
-        #[serde(default)]
-        conditions: Vec<Condition>,
-    }
-    #[derive(Deserialize)]
-    struct Condition {
-        #[serde(rename = "type")]
-        kind: String,
-        status: String,
-    }
-    serde_json::from_slice::<Node>(node).is_ok_and(|node| {
-        let mut conditions = node.status.conditions.iter();
-        conditions.any(|it| it.kind == "Ready" && it.status == "True")
-    })
+    ready::await_node(started, tools, layout)
 }
 
 fn apply(

@@ -135,9 +135,8 @@ fn first(outer: &mut Child, layout: &Layout) -> Result<Identity, RoomError> {
     loop {
         match it.child() {
             Ok(Some(init)) => return Ok(init),
-            Ok(None) => {}
             Err(error) if start.elapsed() > ENTERED_WITHIN => return Err(RoomError::First(error)),
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
         if start.elapsed() > ENTERED_WITHIN || !matches!(outer.try_wait(), Ok(None)) {
             return Err(not_entered(layout));

@@ -1,19 +1,23 @@
 //! What can be seen of a node from outside, so that a test can say that nothing is left of it.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::super::process::Identity;
 use super::cgroup;
 
-/// What there is of one node.
-#[derive(Clone, Debug)]
+/// What there is of one node. It can be told to another process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Traces {
     directory: PathBuf,
     cgroup: String,
-    /// Those of processes, mounts and the network, as `/proc` names them.
-    namespaces: [OsString; 3],
+    /// Those of processes, mounts and the network, as `/proc` names them. The kernel gives these
+    /// names again to namespaces that are made later.
+    namespaces: [String; 3],
+    /// When this was seen, in clock ticks after the machine was started.
+    seen: u64,
     /// The number of the network device that leads to it. The kernel gives it once.
     device: Option<u32>,
 }
@@ -30,11 +34,12 @@ impl Traces {
             directory: directory.to_owned(),
             cgroup: cgroup::name(&Identity::read(init)?),
             namespaces: namespaces(Path::new(&format!("/proc/{init}")))?,
+            seen: ticks()?,
             device,
         })
     }
 
-    /// What is left of it, in words.
+    /// What is left of what was seen, in words.
     ///
     /// # Errors
     /// `/proc` or `/sys` cannot be read.
@@ -53,8 +58,12 @@ impl Traces {
                 continue;
             };
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            let inside = namespaces(&process)
-                .is_ok_and(|its| its.iter().any(|it| self.namespaces.contains(it)));
+            let pid = process.file_name().and_then(|it| it.to_str()?.parse().ok());
+            let identity = pid.and_then(|pid| Identity::read(pid).ok());
+            // Later ones are others', which have the names of its namespaces.
+            let inside = identity.is_some_and(|it| it.started() <= self.seen)
+                && namespaces(&process)
+                    .is_ok_and(|its| its.iter().any(|it| self.namespaces.contains(it)));
             if inside || line.contains(&directory) {
                 left.push(format!("the process {}: {line}", process.display()));
             }
@@ -72,10 +81,19 @@ impl Traces {
     }
 }
 
-fn namespaces(process: &Path) -> io::Result<[OsString; 3]> {
-    let name =
-        |kind| std::fs::read_link(process.join("ns").join(kind)).map(PathBuf::into_os_string);
+fn namespaces(process: &Path) -> io::Result<[String; 3]> {
+    let name = |kind| {
+        let link = std::fs::read_link(process.join("ns").join(kind))?;
+        Ok::<_, io::Error>(link.display().to_string())
+    };
     Ok([name("pid")?, name("mnt")?, name("net")?])
+}
+
+/// `/proc/uptime` counts in hundredths of a second, as processes are told the time (proc(5)).
+fn ticks() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/uptime")?;
+    let uptime = text.split_whitespace().next().unwrap_or_default();
+    uptime.replace('.', "").parse().map_err(io::Error::other)
 }
 
 fn number_of_device(name: &str) -> io::Result<u32> {
