@@ -24,8 +24,10 @@ done
 mkdir "$root/usr" "$root/etc" "$root/dev" "$root/proc" "$root/sys" "$root/run" "$root/var" "$root/tmp" \
     "$root/root" "$root/node" "$root/components" "$root/outside"
 : >"$root/etcd"
-mount --rbind /usr "$root/usr"
-mount --rbind /etc "$root/etc"
+for name in usr etc; do
+    mount --rbind "/$name" "$root/$name"
+    mount -o remount,bind,ro "$root/$name"
+done
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
