@@ -1,6 +1,8 @@
-//! What developer commands and tests share: a real Kubernetes on this machine.
+//! What developer commands and tests share: a real Kubernetes on this machine, and the container
+//! image.
 
 pub mod cluster;
+pub mod image;
 
 use std::path::PathBuf;
 

@@ -5,6 +5,7 @@ mod bench_backup;
 mod command;
 mod etcd;
 mod fuzz;
+mod make_image;
 mod mutants;
 mod rehearse;
 mod suite;
@@ -68,13 +69,19 @@ enum Task {
         #[command(subcommand)]
         what: Bench,
     },
-    /// A real Kubernetes API server on this machine, for trying things by hand
+    /// A real Kubernetes on this machine, for trying things by hand
     ///
+    /// With one node that runs pods, or as an API server alone.
     /// Its components are built from source with Go, which takes some minutes the first time.
     Cluster {
         #[command(subcommand)]
         what: cluster::cli::Cluster,
     },
+    /// Make the container images: druid with etcd 3.4.34, and druid with etcd 3.5.27
+    ///
+    /// No container engine is needed. They go to target/image/druid.tar, which `docker load` and
+    /// `podman load` take too, and to the node of the cluster that is up.
+    Image(make_image::Image),
     /// Print where an etcd binary is: 3.4.34, 3.5.27 or 3.6.15
     ///
     /// For starting one by hand: `$(cargo xtask etcd 3.5.27) --version`.
@@ -112,6 +119,7 @@ fn main() -> ExitCode {
             what: Bench::Backup(options),
         } => bench_backup::run(&options),
         Task::Cluster { what } => cluster::cli::run(&what),
+        Task::Image(options) => make_image::run(&options),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };
     done.unwrap_or_else(|error| {

@@ -1,5 +1,6 @@
-//! A real Kubernetes API server with etcd behind it, for tests: on free ports, in a directory of
-//! its own, gone when it is dropped or the test ends in any other way. No controller runs in it.
+//! A real Kubernetes for tests, in a directory of its own, gone when it is dropped or the test ends
+//! in any other way: an API server with etcd behind it on free ports, where no controller runs, or
+//! with a node that runs pods.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
@@ -8,20 +9,34 @@
     reason = "a test that cannot start fails"
 )]
 
+mod node;
+
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use node::eventually;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use serde_json::Value;
 use tempfile::TempDir;
-use xtask::cluster::{ControlPlane, ControlPlaneError};
+use xtask::cluster::{ControlPlane, ControlPlaneError, Layout, Node};
 
 /// The name of the administrator's certificate and key.
 const ADMIN: &str = "admin";
 
 pub(crate) struct Cluster {
-    // Dropped before the directory that it writes to.
-    control_plane: ControlPlane,
-    _dir: TempDir,
+    running: Running,
+}
+
+enum Running {
+    ControlPlane {
+        // Dropped before the directory that it writes to.
+        control_plane: ControlPlane,
+        _dir: TempDir,
+    },
+    Node(Box<Node>),
 }
 
 impl Cluster {
@@ -34,8 +49,10 @@ impl Cluster {
         let control_plane = ControlPlane::start(dir.path())
             .unwrap_or_else(|error: ControlPlaneError| panic!("no Kubernetes for a test: {error}"));
         Self {
-            control_plane,
-            _dir: dir,
+            running: Running::ControlPlane {
+                control_plane,
+                _dir: dir,
+            },
         }
     }
 
@@ -51,44 +68,79 @@ impl Cluster {
         })
     }
 
-    /// `https://127.0.0.1:PORT`.
+    /// Its files.
+    pub(crate) fn layout(&self) -> &Layout {
+        match &self.running {
+            Running::ControlPlane { control_plane, .. } => control_plane.layout(),
+            Running::Node(node) => node.layout(),
+        }
+    }
+
+    /// `https://ADDRESS:PORT`.
     pub(crate) fn server(&self) -> &str {
-        self.control_plane.server()
+        match &self.running {
+            Running::ControlPlane { control_plane, .. } => control_plane.server(),
+            Running::Node(node) => node.server(),
+        }
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
-        self.control_plane.layout().kubeconfig()
+        self.layout().kubeconfig()
     }
 
     /// One line of JSON for each request that was answered.
     pub(crate) fn audit_log(&self) -> PathBuf {
-        self.control_plane.layout().audit_log()
+        self.layout().audit_log()
     }
 
     /// Who signed the API server's certificate, in PEM.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.control_plane.layout().ca()
+        self.layout().ca()
     }
 
     /// The administrator's certificate, in PEM.
     pub(crate) fn certificate(&self) -> PathBuf {
-        self.control_plane.layout().certificate(ADMIN)
+        self.layout().certificate(ADMIN)
     }
 
     /// The administrator's key, in PEM.
     pub(crate) fn key(&self) -> PathBuf {
-        self.control_plane.layout().key(ADMIN)
+        self.layout().key(ADMIN)
+    }
+
+    /// kubectl as the administrator.
+    fn kubectl_command(&self) -> Command {
+        let mut kubectl = match &self.running {
+            Running::ControlPlane { control_plane, .. } => control_plane.kubectl(),
+            Running::Node(node) => node.kubectl(),
+        };
+        kubectl.arg("--request-timeout=20s");
+        kubectl
     }
 
     /// Runs kubectl as the administrator, whatever comes of it.
     pub(crate) fn try_kubectl(&self, args: &[&str]) -> Output {
-        let mut kubectl: Command = self.control_plane.kubectl();
-        kubectl
-            .arg("--request-timeout=20s")
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        let mut kubectl = self.kubectl_command();
+        kubectl.args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Makes or changes these objects.
+    pub(crate) fn apply(&self, objects: &[Value]) {
+        let mut kubectl = self.kubectl_command();
+        kubectl.args(["apply", "-f", "-"]);
+        let mut child = kubectl
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(list.to_string().as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
 
     /// What kubectl prints; it has to succeed.

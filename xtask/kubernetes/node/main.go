@@ -17,6 +17,10 @@ import (
 func main() {
 	switch filepath.Base(os.Args[0]) {
 	case "kube-controller-manager":
+		if err := openVolumes(); err != nil {
+			fmt.Fprintln(os.Stderr, "kube-controller-manager:", err)
+			os.Exit(1)
+		}
 		os.Exit(cli.Run(manager.NewControllerManagerCommand()))
 	case "kube-proxy":
 		os.Exit(cli.Run(proxy.NewProxyCommand()))

@@ -8,16 +8,27 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use super::control_plane::is_ready;
-use super::named::{ClusterName, Clusters, NamedError, Up as Was};
+use super::name::ClusterName;
+use super::named::{Clusters, NamedError, Up as Was};
+use super::node::NodeError;
+use super::node::machine;
+use super::record::{Kind, Record};
 use super::tools::Tools;
+
+/// What `up` exits with where containers cannot run, whatever one does.
+const UNABLE: u8 = 3;
 
 /// What to do with a cluster.
 #[derive(Debug, clap::Subcommand)]
 pub enum Cluster {
     /// Bring a cluster up and wait until it is ready; one that is up stays as it is
+    ///
+    /// It has one node, which runs pods: kubelet, containerd, services, volumes, names. Needs root,
+    /// and installs what it needs with apt-get. It is reached from this machine and from nowhere
+    /// else, and its pods reach this machine and nothing else. Exits with 3 where containers cannot
+    /// run.
     Up(Up),
-    /// Take a cluster down: its processes end, its directory is removed
+    /// Take a cluster down: its processes end, and nothing is left of it
     Down {
         /// Which
         #[arg(long, default_value_t)]
@@ -29,7 +40,7 @@ pub enum Cluster {
         #[arg(long)]
         name: Option<ClusterName>,
     },
-    /// Print `export` lines for a shell: `KUBECONFIG`, `KUBECTL`, `AUDIT_LOG`
+    /// Print `export` lines for a shell: `KUBECONFIG`, `KUBECTL`, `AUDIT_LOG`, `CONTAINERD_SOCK`
     ///
     /// `eval "$(cargo xtask cluster env)"`, and then `$KUBECTL get leases --all-namespaces`.
     Env {
@@ -39,8 +50,13 @@ pub enum Cluster {
     },
     /// Build the components of Kubernetes, if that has not been done, and nothing else
     ///
-    /// Needs Go. Takes some minutes the first time, and no time after that.
-    Build,
+    /// Needs Go. Takes some minutes the first time, and no time after that. Those of a node are
+    /// left out, with the reason, where containers cannot run.
+    Build {
+        /// kube-apiserver and kubectl alone
+        #[arg(long)]
+        control_plane_only: bool,
+    },
 }
 
 /// What to bring up.
@@ -50,7 +66,7 @@ pub struct Up {
     ///
     /// Objects, watches, RBAC and CRDs work as they do everywhere. No controller and no kubelet
     /// runs.
-    #[arg(long, required = true)]
+    #[arg(long)]
     control_plane_only: bool,
     /// Several can be up side by side
     #[arg(long, default_value_t)]
@@ -72,26 +88,54 @@ enum EnvError {
 pub fn run(task: &Cluster) -> Result<ExitCode, Box<dyn Error>> {
     let clusters = Clusters::of_the_repository();
     match task {
-        Cluster::Up(options) => up(&clusters, &options.name)?,
+        Cluster::Up(options) => return up(&clusters, options),
         Cluster::Down { name } => {
             let was = clusters.down(name)?;
             println!("{name}: {}", if was { "down" } else { "was not up" });
         }
         Cluster::Status { name } => return Ok(status(&clusters, name.as_ref())?),
         Cluster::Env { name } => env(&clusters, name)?,
-        Cluster::Build => {
-            Tools::control_plane()?;
-            println!("kube-apiserver and kubectl are built");
-        }
+        Cluster::Build { control_plane_only } => build(*control_plane_only)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(clusters: &Clusters, name: &ClusterName) -> Result<(), NamedError> {
+fn build(control_plane_only: bool) -> Result<(), Box<dyn Error>> {
+    if control_plane_only {
+        Tools::control_plane()?;
+        println!("kube-apiserver and kubectl are built");
+        return Ok(());
+    }
+    match machine::prepare() {
+        Ok(()) => {
+            Tools::node()?;
+            println!("all of Kubernetes is built");
+        }
+        Err(unable) => {
+            Tools::control_plane()?;
+            println!("kube-apiserver and kubectl are built");
+            println!("tests on a node are skipped: this machine cannot run containers: {unable}");
+        }
+    }
+    Ok(())
+}
+
+fn up(clusters: &Clusters, options: &Up) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();
-    match clusters.up(name)? {
-        Was::Before => println!("{name}: is up"),
-        Was::Now => println!("{name}: up after {:.1} s", start.elapsed().as_secs_f64()),
+    let name = &options.name;
+    let kind = if options.control_plane_only {
+        Kind::ControlPlane
+    } else {
+        Kind::Node
+    };
+    match clusters.up(name, kind) {
+        Ok(Was::Before) => println!("{name}: is up"),
+        Ok(Was::Now) => println!("{name}: up after {:.1} s", start.elapsed().as_secs_f64()),
+        Err(NamedError::Node(unable @ NodeError::Unable(_))) => {
+            eprintln!("xtask: {unable}");
+            return Ok(ExitCode::from(UNABLE));
+        }
+        Err(error) => return Err(error.into()),
     }
     let named = if *name == ClusterName::default() {
         String::new()
@@ -100,7 +144,7 @@ fn up(clusters: &Clusters, name: &ClusterName) -> Result<(), NamedError> {
     };
     println!("  eval \"$(cargo xtask cluster env{named})\"");
     println!("  cargo xtask cluster down{named}");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn status(clusters: &Clusters, name: Option<&ClusterName>) -> Result<ExitCode, NamedError> {
@@ -116,37 +160,72 @@ fn status(clusters: &Clusters, name: Option<&ClusterName>) -> Result<ExitCode, N
     let tools = Tools::control_plane()?;
     let mut code = ExitCode::SUCCESS;
     for (name, record) in all {
-        let ready = record.ended().is_none() && is_ready(&tools, &clusters.layout(&name));
-        let word = if ready { "ready" } else { "not ready" };
-        println!("{name}: {word}, {}", record.server);
-        for process in &record.processes {
-            let identity = &process.identity;
-            let word = if identity.is_running() {
-                "runs"
-            } else {
-                "has ended"
-            };
-            println!("  {} {word}, process {}", process.name, identity.pid());
-        }
-        if !ready {
+        if !is_well(clusters, &name, &record, &tools) {
             code = ExitCode::FAILURE;
         }
     }
     Ok(code)
 }
 
+/// Says what runs and what is missing.
+fn is_well(clusters: &Clusters, name: &ClusterName, record: &Record, tools: &Tools) -> bool {
+    let ended = record.ended().map(|it| format!("{it} has ended"));
+    let missing = ended.or_else(|| {
+        let missing = record.kind.missing(tools, &clusters.layout(name));
+        missing.map(ToOwned::to_owned)
+    });
+    let server = record.server.as_deref().unwrap_or("no address yet");
+    match &missing {
+        None => println!("{name}: ready, {server}"),
+        Some(what) => println!("{name}: not ready, {server}: {what}"),
+    }
+    for process in &record.processes {
+        let identity = &process.identity;
+        let word = if identity.is_running() {
+            "runs"
+        } else {
+            "has ended"
+        };
+        println!("  {} {word}, process {}", process.name, identity.pid());
+    }
+    missing.is_none()
+}
+
 fn env(clusters: &Clusters, name: &ClusterName) -> Result<(), Box<dyn Error>> {
-    clusters.find(name)?;
+    let record = clusters.find(name)?;
     let layout = clusters.layout(name);
-    for (variable, path) in [
+    let mut variables = vec![
         ("KUBECONFIG", layout.kubeconfig()),
         ("KUBECTL", Tools::control_plane()?.kubectl()),
         ("KUBECACHEDIR", layout.kubectl_cache()),
         ("AUDIT_LOG", layout.audit_log()),
-    ] {
+    ];
+    match record.kind {
+        Kind::ControlPlane => {}
+        Kind::Node => variables.push(("CONTAINERD_SOCK", layout.containerd_socket())),
+    }
+    for (variable, path) in variables {
         println!("export {variable}={}", quoted(&path)?);
     }
     Ok(())
+}
+
+/// Gives the images of an archive to the node of a cluster, and says which: the one that is named, or
+/// the one that `up` makes, if it is up and has a node.
+///
+/// # Errors
+/// The one that is named is not up, or does not take them.
+pub fn load(
+    name: Option<&ClusterName>,
+    archive: &Path,
+) -> Result<Option<ClusterName>, Box<dyn Error>> {
+    let clusters = Clusters::of_the_repository();
+    let default = ClusterName::default();
+    match clusters.load(name.unwrap_or(&default), archive) {
+        Ok(()) => Ok(Some(name.unwrap_or(&default).clone())),
+        Err(NamedError::NotUp { .. } | NamedError::NoNode { .. }) if name.is_none() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// As one word of a shell script.

@@ -3,7 +3,7 @@
 //! collected as garbage, a namespace that is deleted stays `Terminating`.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,9 +12,11 @@ use thiserror::Error;
 
 use super::kubeconfig::{AUDIT_POLICY, kubeconfig};
 use super::layout::{Layout, write_private};
+use super::node::room;
 use super::pki::{self, PkiError};
 use super::ports;
 use super::process::{Component, ProcessError};
+use super::site::{NODE_PORT, Site};
 use super::tools::{Tools, ToolsError};
 
 /// It takes 5 s on two idle cores.
@@ -24,10 +26,6 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// How much of a log is shown when a component fails.
 const LAST_LINES: usize = 8;
-
-/// Service addresses come from here; the first is the API server's own.
-const SERVICES: &str = "10.96.0.0/16";
-const SERVICE_OF_THE_API: &str = "10.96.0.1";
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]
@@ -84,7 +82,10 @@ pub enum ControlPlaneError {
 /// What is to be started, and where its files and ports are.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    site: Site,
     layout: Layout,
+    /// The same files, as the components see them.
+    seen: Layout,
     tools: Tools,
     etcd_port: u16,
     peer_port: u16,
@@ -93,24 +94,36 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Chooses ports, makes certificates, and writes whatever the components read.
-    pub(crate) fn prepare(layout: Layout, tools: Tools) -> Result<Self, ControlPlaneError> {
-        let [etcd_port, peer_port, port] = ports::free().map_err(ControlPlaneError::Ports)?;
+    pub(crate) fn prepare(
+        layout: Layout,
+        tools: Tools,
+        site: Site,
+    ) -> Result<Self, ControlPlaneError> {
+        let (ports, is_node) = match site {
+            Site::Machine => (ports::free().map_err(ControlPlaneError::Ports)?, false),
+            Site::Node(_) => ([2379, 2380, NODE_PORT], true),
+        };
+        let [etcd_port, peer_port, port] = ports;
         let plan = Self {
+            site,
+            seen: site.seen(&layout),
             layout,
             tools,
             etcd_port,
             peer_port,
             port,
         };
-        let names = [
+        let mut names = [
             "localhost",
             "kubernetes",
             "kubernetes.default",
             "kubernetes.default.svc",
             "127.0.0.1",
-            SERVICE_OF_THE_API,
-        ];
-        pki::make(&plan.layout, &names.map(str::to_owned))?;
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        names.extend([site.address(), site.service_of_the_api()].map(|it| it.to_string()));
+        pki::make(&plan.layout, &names, is_node)?;
         let path = plan.layout.kubeconfig();
         let failed = |path| |source| ControlPlaneError::File { path, source };
         let text =
@@ -122,22 +135,24 @@ impl Plan {
     }
 
     pub(crate) fn server(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}:{}", self.site.address(), self.port)
     }
 
     /// In the order in which they are started.
     pub(crate) fn components(&self) -> Result<[Component; 2], ControlPlaneError> {
-        let etcd =
-            etcd35::etcd_bin_path().map_err(|why| ControlPlaneError::Etcd(why.to_string()))?;
+        let (etcd, kube_apiserver) = match self.site {
+            Site::Machine => (etcd()?, self.tools.kube_apiserver()),
+            Site::Node(_) => (room::ETCD.into(), room::component("kube-apiserver")),
+        };
         Ok([
             Component {
                 name: "etcd",
-                program: etcd.to_owned(),
+                program: etcd,
                 arguments: self.etcd_arguments()?,
             },
             Component {
                 name: "kube-apiserver",
-                program: self.tools.kube_apiserver(),
+                program: kube_apiserver,
                 arguments: self.apiserver_arguments()?,
             },
         ])
@@ -148,7 +163,7 @@ impl Plan {
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         Ok(vec![
             "--name=etcd".to_owned(),
-            flag("--data-dir", &self.layout.etcd())?,
+            flag("--data-dir", &self.seen.etcd())?,
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),
@@ -161,14 +176,11 @@ impl Plan {
     }
 
     fn apiserver_arguments(&self) -> Result<Vec<String>, ControlPlaneError> {
-        let files = &self.layout;
-        Ok(vec![
+        let files = &self.seen;
+        let mut arguments = vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
-            "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.port),
-            "--advertise-address=127.0.0.1".to_owned(),
-            // A loopback address must not be an endpoint of a service.
-            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--advertise-address={}", self.site.address()),
             flag("--client-ca-file", &files.ca())?,
             flag("--tls-cert-file", &files.certificate(pki::API_SERVER))?,
             flag("--tls-private-key-file", &files.key(pki::API_SERVER))?,
@@ -181,17 +193,35 @@ impl Plan {
                 "--service-account-signing-key-file",
                 &files.key(pki::SERVICE_ACCOUNT),
             )?,
-            format!("--service-cluster-ip-range={SERVICES}"),
+            format!("--service-cluster-ip-range={}", self.site.services()),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--allow-privileged".to_owned(),
-            // It wants the account `default` of each namespace, which a controller makes.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
             "--profiling=false".to_owned(),
             flag("--audit-policy-file", &files.audit_policy())?,
             flag("--audit-log-path", &files.audit_log())?,
             // In MB. Requests are counted in it, so it is not to be cut.
             "--audit-log-maxsize=4096".to_owned(),
-        ])
+        ];
+        match self.site {
+            Site::Machine => arguments.extend([
+                "--bind-address=127.0.0.1".to_owned(),
+                // A loopback address must not be an endpoint of a service.
+                "--endpoint-reconciler-type=none".to_owned(),
+                // It wants the account `default` of each namespace, which a controller makes.
+                "--disable-admission-plugins=ServiceAccount".to_owned(),
+            ]),
+            Site::Node(_) => arguments.extend([
+                // All addresses of the node, which this machine alone can reach.
+                "--bind-address=0.0.0.0".to_owned(),
+                flag(
+                    "--kubelet-client-certificate",
+                    &files.certificate(pki::KUBELET_CLIENT),
+                )?,
+                flag("--kubelet-client-key", &files.key(pki::KUBELET_CLIENT))?,
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            ]),
+        }
+        Ok(arguments)
     }
 
     /// Until the API server answers that it is ready and the namespace `default` is there.
@@ -213,7 +243,7 @@ impl Plan {
                 }
             }
             // kubectl costs more than a connection.
-            let listens = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+            let listens = TcpStream::connect((self.site.address(), self.port)).is_ok();
             if listens && is_ready(&self.tools, &self.layout) {
                 return Ok(());
             }
@@ -252,14 +282,21 @@ pub(crate) fn kubectl(tools: &Tools, layout: &Layout) -> Command {
     command
 }
 
-fn flag(name: &str, path: &Path) -> Result<String, ControlPlaneError> {
+/// The etcd that keeps the objects.
+pub(crate) fn etcd() -> Result<PathBuf, ControlPlaneError> {
+    etcd35::etcd_bin_path()
+        .map(ToOwned::to_owned)
+        .map_err(|why| ControlPlaneError::Etcd(why.to_string()))
+}
+
+pub(crate) fn flag(name: &str, path: &Path) -> Result<String, ControlPlaneError> {
     match path.to_str() {
         Some(text) if path.is_absolute() => Ok(format!("{name}={text}")),
         Some(_) | None => Err(ControlPlaneError::Path(path.to_owned())),
     }
 }
 
-fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
@@ -280,7 +317,11 @@ impl ControlPlane {
     /// Starts one that keeps its files in `directory`, which has to be an absolute path, and waits
     /// until it is ready: 5 s, and some minutes more the first time, when it is built.
     pub fn start(directory: &Path) -> Result<Self, ControlPlaneError> {
-        let plan = Plan::prepare(Layout::new(directory), Tools::control_plane()?)?;
+        let plan = Plan::prepare(
+            Layout::new(directory),
+            Tools::control_plane()?,
+            Site::Machine,
+        )?;
         let mut control_plane = Self {
             layout: plan.layout.clone(),
             tools: plan.tools.clone(),

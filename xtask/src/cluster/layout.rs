@@ -74,6 +74,16 @@ impl Layout {
         self.pki().join(format!("{of}.key"))
     }
 
+    /// For a component that is a client.
+    pub(crate) fn kubeconfig_of(&self, component: &str) -> PathBuf {
+        self.pki().join(format!("{component}.kubeconfig"))
+    }
+
+    /// Where the containers of the cluster are managed.
+    pub fn containerd_socket(&self) -> PathBuf {
+        self.directory.join("containerd.sock")
+    }
+
     /// What tells that a service account's token is genuine, in PEM.
     pub(crate) fn service_account_public(&self) -> PathBuf {
         self.pki().join("service-account.pub")

@@ -1,19 +1,26 @@
 //! A real Kubernetes on this machine, from nothing but package registries: the Go module in
 //! `xtask/kubernetes/` builds the components, a crate brings etcd.
 //!
-//! `control_plane` is kube-apiserver with etcd behind it, for tests ([`ControlPlane`]) and for
-//! `cargo xtask cluster` ([`cli`], which keeps its clusters in `named`). `tools` builds,
-//! `pki` and `kubeconfig` say who may come in, `process` starts and ends.
+//! `control_plane` is kube-apiserver with etcd behind it, `node` is that and everything that runs
+//! pods: both for tests ([`ControlPlane`], [`Node`]) and for `cargo xtask cluster` ([`cli`], which
+//! keeps its clusters in `named`). `tools` builds, `pki` and `kubeconfig` say who may come in,
+//! `process` starts and ends.
 
 pub mod cli;
 mod control_plane;
 mod kubeconfig;
 mod layout;
+mod name;
 mod named;
+mod node;
 mod pki;
 mod ports;
 mod process;
+mod record;
+mod site;
 mod tools;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use layout::Layout;
+pub use name::{ClusterName, NameError};
+pub use node::{Node, NodeError, Traces, Unable};

@@ -6,18 +6,18 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::control_plane::{ControlPlaneError, Plan, is_ready};
-use super::layout::{Layout, write_private};
+use super::layout::Layout;
+use super::name::ClusterName;
+use super::node::room::{Hold, Room};
+use super::node::{self, Fact, NodeError, machine};
 use super::process::{Identity, ProcessError};
+use super::record::{self, Kind, Process, Record, RecordError, read};
+use super::site::Site;
 use super::tools::{Tools, ToolsError};
-
-/// Longer names make paths that are too long for sockets.
-const LONGEST_NAME: usize = 40;
 
 /// Why a cluster was not brought up, taken down or found.
 #[derive(Debug, Error)]
@@ -25,7 +25,7 @@ pub(crate) enum NamedError {
     /// No such cluster.
     #[error(
         "the cluster {name} is not up; bring it up with `{}`",
-        up_command(name)
+        up_command(name, None)
     )]
     NotUp {
         /// Which.
@@ -34,13 +34,35 @@ pub(crate) enum NamedError {
     /// Some of its processes have ended.
     #[error(
         "{process} of the cluster {name} has ended; bring it up anew with `{}`",
-        up_command(name)
+        up_command(name, Some(*kind))
     )]
     Broken {
         /// Which cluster.
         name: ClusterName,
+        /// Of which kind.
+        kind: Kind,
         /// What has ended.
         process: String,
+    },
+    /// One of another kind has the name.
+    #[error(
+        "the cluster {name} is up {}; take it down first, or choose another --name",
+        kind.words()
+    )]
+    OtherKind {
+        /// Which cluster.
+        name: ClusterName,
+        /// What it is.
+        kind: Kind,
+    },
+    /// It needs a node.
+    #[error(
+        "the cluster {name} has no node; take it down and bring it up with `{}`",
+        up_command(name, Some(Kind::Node))
+    )]
+    NoNode {
+        /// Which cluster.
+        name: ClusterName,
     },
     /// The components could not be built.
     #[error(transparent)]
@@ -48,6 +70,9 @@ pub(crate) enum NamedError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] ControlPlaneError),
+    /// Its node did not start.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// A process did not start or end.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -59,93 +84,50 @@ pub(crate) enum NamedError {
         /// What the system says.
         source: io::Error,
     },
-    /// The record cannot be read.
-    #[error(
-        "{} is not what was written there ({source}); end the processes that name its directory by \
-         hand (`ps -ef`), then remove it",
-        path.display()
-    )]
-    Record {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    /// What was started is not known.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
-fn up_command(name: &ClusterName) -> String {
-    let command = "cargo xtask cluster up --control-plane-only";
-    if name.0 == ClusterName::default().0 {
-        command.to_owned()
-    } else {
-        format!("{command} --name {name}")
+fn up_command(name: &ClusterName, kind: Option<Kind>) -> String {
+    let mut command = "cargo xtask cluster up".to_owned();
+    if kind == Some(Kind::ControlPlane) {
+        command += " --control-plane-only";
     }
-}
-
-/// The name of a cluster, which is the name of its directory: small letters, digits and dashes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClusterName(String);
-
-impl Default for ClusterName {
-    fn default() -> Self {
-        Self("default".to_owned())
+    if *name != ClusterName::default() {
+        return format!("{command} --name {name}");
     }
+    command
 }
 
-impl std::fmt::Display for ClusterName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Why it is no name.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "`{0}` cannot name a cluster; use at most {LONGEST_NAME} small letters, digits and dashes, and \
-     no dash first"
-)]
-pub struct NameError(String);
-
-impl FromStr for ClusterName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=LONGEST_NAME).contains(&text.len())
-            && !text.starts_with('-')
-            && text.chars().all(allowed)
-        {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError(text.to_owned()))
+impl Kind {
+    fn words(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "without a node",
+            Self::Node => "with a node",
         }
     }
-}
 
-/// What is remembered of a cluster: `cluster.json`, written after each start of a process.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// Where its API server is.
-    pub(crate) server: String,
-    /// In the order in which they were started.
-    pub(crate) processes: Vec<Process>,
-}
+    /// Builds what it is made of.
+    fn tools(self) -> Result<Tools, NamedError> {
+        match self {
+            Self::ControlPlane => Ok(Tools::control_plane()?),
+            Self::Node => {
+                machine::prepare().map_err(NodeError::from)?;
+                Ok(Tools::node()?)
+            }
+        }
+    }
 
-/// A process of a cluster.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Process {
-    pub(crate) name: String,
-    #[serde(flatten)]
-    pub(crate) identity: Identity,
-}
-
-impl Record {
-    /// The first that has ended.
-    pub(crate) fn ended(&self) -> Option<&str> {
-        self.processes
-            .iter()
-            .find(|process| !process.identity.is_running())
-            .map(|process| process.name.as_str())
+    /// The first thing that is not as it should be.
+    pub(crate) fn missing(self, tools: &Tools, layout: &Layout) -> Option<&'static str> {
+        if !is_ready(tools, layout) {
+            return Some("the API server does not say that it is ready");
+        }
+        match self {
+            Self::ControlPlane => None,
+            Self::Node => node::ready::missing(tools, layout).map(|(what, _)| what),
+        }
     }
 }
 
@@ -173,26 +155,33 @@ impl Clusters {
     }
 
     pub(crate) fn layout(&self, name: &ClusterName) -> Layout {
-        Layout::new(&self.directory.join(&name.0))
+        Layout::new(&self.directory.join(name.to_string()))
     }
 
     /// Brings it up unless it is. What is left of one that has ended is removed first.
-    pub(crate) fn up(&self, name: &ClusterName) -> Result<Up, NamedError> {
-        let tools = Tools::control_plane()?;
+    pub(crate) fn up(&self, name: &ClusterName, kind: Kind) -> Result<Up, NamedError> {
+        let tools = kind.tools()?;
         let _lock = self.lock()?;
         let layout = self.layout(name);
         if let Some(record) = read(&layout)?
             && record.ended().is_none()
-            && is_ready(&tools, &layout)
         {
-            return Ok(Up::Before);
+            if record.kind != kind {
+                let (name, kind) = (name.clone(), record.kind);
+                return Err(NamedError::OtherKind { name, kind });
+            }
+            if kind.missing(&tools, &layout).is_none() {
+                return Ok(Up::Before);
+            }
         }
         remove(&layout)?;
         let directory = layout.directory();
         let made = DirBuilder::new().mode(0o700).create(directory);
         made.map_err(file(directory))?;
-        let plan = Plan::prepare(layout.clone(), tools)?;
-        let started = start(&plan, &layout);
+        let started = match kind {
+            Kind::ControlPlane => start_control_plane(&layout, tools),
+            Kind::Node => start_node(&layout, &tools),
+        };
         if started.is_err() {
             // Its logs stay until the next time.
             kill(&layout)?;
@@ -219,8 +208,18 @@ impl Clusters {
             None => Ok(record),
             Some(process) => Err(NamedError::Broken {
                 name: name.clone(),
+                kind: record.kind,
                 process: process.to_owned(),
             }),
+        }
+    }
+
+    /// Gives images to the node of one that is up.
+    pub(crate) fn load(&self, name: &ClusterName, archive: &Path) -> Result<(), NamedError> {
+        let record = self.find(name)?;
+        match record.init() {
+            Some(init) => Ok(node::load(&Room::of(init.clone()), archive)?),
+            None => Err(NamedError::NoNode { name: name.clone() }),
         }
     }
 
@@ -256,11 +255,10 @@ impl Clusters {
 }
 
 /// Starts the components, each recorded as soon as it runs, and waits until all is ready.
-fn start(plan: &Plan, layout: &Layout) -> Result<(), NamedError> {
-    let mut record = Record {
-        server: plan.server(),
-        processes: Vec::new(),
-    };
+fn start_control_plane(layout: &Layout, tools: Tools) -> Result<(), NamedError> {
+    let plan = Plan::prepare(layout.clone(), tools, Site::Machine)?;
+    let mut record = Record::new(Kind::ControlPlane);
+    record.server = Some(plan.server());
     let mut running = Vec::new();
     for component in plan.components()? {
         let mut child = component.detached(layout)?;
@@ -281,44 +279,44 @@ fn remember(
     child: &Child,
     layout: &Layout,
 ) -> Result<(), NamedError> {
-    let path = path_of_record(layout);
     record.processes.push(Process {
         name: name.to_owned(),
-        identity: Identity::of(child).map_err(file(&path))?,
+        identity: Identity::of(child).map_err(file(&record::path(layout)))?,
     });
-    let text = serde_json::to_string_pretty(record).map_err(|source| NamedError::Record {
-        path: path.clone(),
-        source,
-    })?;
-    // A record that is half written would forget processes.
-    let fresh = path.with_extension("json.new");
-    write_private(&fresh, &text)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(file(&path))
+    Ok(record.write(layout)?)
 }
 
-fn path_of_record(layout: &Layout) -> PathBuf {
-    layout.directory().join("cluster.json")
+fn start_node(layout: &Layout, tools: &Tools) -> Result<(), NamedError> {
+    let mut record = Record::new(Kind::Node);
+    let mut remember = |facts: &[Fact]| {
+        for fact in facts {
+            match fact {
+                Fact::Process(name, identity) => record.processes.push(Process {
+                    name: (*name).to_owned(),
+                    identity: identity.clone(),
+                }),
+                Fact::Network(network) => record.network = Some(*network),
+                Fact::Server(server) => record.server = Some(server.clone()),
+            }
+        }
+        record.write(layout).map_err(|error| error.to_string())
+    };
+    node::start(layout, tools, Hold::UntilDown, &mut remember)?;
+    Ok(())
 }
 
-fn read(layout: &Layout) -> Result<Option<Record>, NamedError> {
-    let path = path_of_record(layout);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|source| NamedError::Record { path, source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file(&path)(error)),
-    }
-}
-
-/// The last started first.
+/// The last started first. Of a node, nothing that the kernel keeps is left.
 fn kill(layout: &Layout) -> Result<(), NamedError> {
-    for process in read(layout)?
-        .iter()
-        .flat_map(|it| it.processes.iter().rev())
-    {
+    let Some(record) = read(layout)? else {
+        return Ok(());
+    };
+    let ran = record.init().is_some_and(Identity::is_running);
+    for process in record.processes.iter().rev() {
         process.identity.kill(&process.name)?;
+    }
+    if let Some(init) = record.init() {
+        // If it had ended before, its network may be another one's by now.
+        node::remove(init, record.network.filter(|_| ran))?;
     }
     Ok(())
 }

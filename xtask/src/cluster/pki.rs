@@ -15,10 +15,32 @@ use super::layout::{self, Layout};
 pub(crate) const API_SERVER: &str = "apiserver";
 pub(crate) const ADMIN: &str = "admin";
 pub(crate) const SERVICE_ACCOUNT: &str = "service-account";
+pub(crate) const KUBELET: &str = "kubelet";
+pub(crate) const KUBELET_CLIENT: &str = "kubelet-client";
+pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+pub(crate) const SCHEDULER: &str = "kube-scheduler";
+pub(crate) const PROXY: &str = "kube-proxy";
+pub(crate) const DNS: &str = "coredns";
 const CA: &str = "ca";
 
 /// The group of those who may do everything.
 const MASTERS: &str = "system:masters";
+
+/// Who else there is where pods run: the name of the file, the user, its group. The components may
+/// do everything, each under its own name, so that the audit log tells them apart; a node has the
+/// rights that the authorizer `Node` gives it.
+const OF_A_NODE: [(&str, &str, &str); 6] = [
+    (KUBELET, "system:node:node-0", "system:nodes"),
+    (KUBELET_CLIENT, "kube-apiserver", MASTERS),
+    (
+        CONTROLLER_MANAGER,
+        "system:kube-controller-manager",
+        MASTERS,
+    ),
+    (SCHEDULER, "system:kube-scheduler", MASTERS),
+    (PROXY, "system:kube-proxy", MASTERS),
+    (DNS, "coredns", MASTERS),
+];
 
 /// Why there are no certificates.
 #[derive(Debug, Error)]
@@ -43,13 +65,19 @@ pub enum PkiError {
 
 /// Makes everything that the API server and its administrator need, in `pki/`.
 ///
-/// `names` are the DNS names and addresses by which the API server is reached.
-pub(crate) fn make(layout: &Layout, names: &[String]) -> Result<(), PkiError> {
+/// `names` are the DNS names and addresses by which the API server is reached. With a node, its
+/// components have certificates too.
+pub(crate) fn make(layout: &Layout, names: &[String], node: bool) -> Result<(), PkiError> {
     let authority = Authority::new(layout)?;
     authority.sign(API_SERVER, Holder::Server(names))?;
     let name = "druid-admin";
     let group = MASTERS;
     authority.sign(ADMIN, Holder::Client { name, group })?;
+    if node {
+        for (file, name, group) in OF_A_NODE {
+            authority.sign(file, Holder::Client { name, group })?;
+        }
+    }
     let pair = generate(SERVICE_ACCOUNT)?;
     write(&layout.key(SERVICE_ACCOUNT), &pair.serialize_pem())?;
     write(&layout.service_account_public(), &pair.public_key_pem())

@@ -1,5 +1,6 @@
 //! Starts the processes of a cluster, and ends those alone.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -60,6 +61,13 @@ impl Component {
         self.start(command, layout)
     }
 
+    /// Its standard input is ours to write, and to close.
+    pub(crate) fn held(&self, layout: &Layout) -> Result<Child, ProcessError> {
+        let mut command = Command::new(&self.program);
+        command.stdin(Stdio::piped());
+        self.start(command, layout)
+    }
+
     /// Ends when its standard input is closed, and so when we end, in whatever way.
     pub(crate) fn leashed(&self, leash: &Path, layout: &Layout) -> Result<Child, ProcessError> {
         let mut command = Command::new(leash);
@@ -79,7 +87,7 @@ impl Component {
             .current_dir(layout.directory())
             // etcd reads its flags from the environment too; nobody meant those for this one.
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", search_path())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
             // Ctrl-C is for whoever started it.
@@ -87,6 +95,13 @@ impl Component {
             .spawn()
             .map_err(failed)
     }
+}
+
+/// Ours, and where the tools of an administrator are.
+pub(crate) fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
+    path
 }
 
 /// Which process: its number alone may be another's by now.
@@ -106,7 +121,8 @@ impl Identity {
         Self::read(pid)
     }
 
-    fn read(pid: i32) -> io::Result<Self> {
+    /// Of the one that has this number now.
+    pub(crate) fn read(pid: i32) -> io::Result<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let started = running_since(&stat)
@@ -118,9 +134,36 @@ impl Identity {
         })
     }
 
-    /// Its number, for people.
+    /// Its number.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// When it was started, in clock ticks after the machine was.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// A name that no other process has until the machine starts anew: `PID-STARTED`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{}", self.pid, self.started)
+    }
+
+    /// Whether the process that has [`Self::name`] runs; nothing if it is no such name.
+    pub(crate) fn runs_by_name(name: &str) -> Option<bool> {
+        let (pid, started) = name.split_once('-')?;
+        let (pid, started) = (pid.parse().ok()?, started.parse::<u64>().ok()?);
+        Some(Self::read(pid).is_ok_and(|now| now.started == started))
+    }
+
+    /// Its one child, if it has one.
+    pub(crate) fn child(&self) -> io::Result<Option<Self>> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid);
+        let children = std::fs::read_to_string(path)?;
+        match children.split_whitespace().next() {
+            Some(pid) => Self::read(pid.parse().map_err(io::Error::other)?).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// It, and not another one that got its number.

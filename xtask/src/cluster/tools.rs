@@ -18,6 +18,60 @@ const GO_MOD: &str = include_str!("../../kubernetes/go.mod");
 const GO_SUM: &str = include_str!("../../kubernetes/go.sum");
 const CONTROL_PLANE: &str = include_str!("../../kubernetes/control-plane/main.go");
 const LEASH: &str = include_str!("../../kubernetes/leash/main.go");
+const NODE: &str = include_str!("../../kubernetes/node/main.go");
+const VOLUMES: &str = include_str!("../../kubernetes/node/volumes.go");
+const PAUSE: &str = include_str!("../../kubernetes/pause/main.go");
+const DNS_GO_MOD: &str = include_str!("../../kubernetes/coredns/go.mod");
+const DNS_GO_SUM: &str = include_str!("../../kubernetes/coredns/go.sum");
+const DNS: &str = include_str!("../../kubernetes/coredns/main.go");
+
+/// What is built at once, and again when one of its sources changes.
+struct Group {
+    name: &'static str,
+    /// Under the root of the repository.
+    module: &'static str,
+    sources: &'static [&'static str],
+    packages: &'static [&'static str],
+    /// What comes of them.
+    programs: &'static [&'static str],
+    /// The names that the first program is called by.
+    links: &'static [&'static str],
+}
+
+/// kube-apiserver and kubectl, which most tests can do with.
+const GROUP_CONTROL_PLANE: Group = Group {
+    name: "control-plane",
+    module: "xtask/kubernetes",
+    sources: &[GO_MOD, GO_SUM, CONTROL_PLANE, LEASH, TAGS],
+    packages: &["./control-plane", "./leash"],
+    programs: &["control-plane", "leash"],
+    links: &["kube-apiserver", "kubectl"],
+};
+
+/// What pods need beside that.
+const GROUP_NODE: Group = Group {
+    name: "node",
+    module: "xtask/kubernetes",
+    sources: &[GO_MOD, GO_SUM, NODE, VOLUMES, PAUSE, TAGS],
+    packages: &["./node", "./pause"],
+    programs: &["node", "pause"],
+    links: &[
+        "kube-controller-manager",
+        "kube-proxy",
+        "kube-scheduler",
+        "kubelet",
+    ],
+};
+
+/// The name server. A module of its own: it would raise what the components of Kubernetes are built with.
+const GROUP_DNS: Group = Group {
+    name: "coredns",
+    module: "xtask/kubernetes/coredns",
+    sources: &[DNS_GO_MOD, DNS_GO_SUM, DNS, TAGS],
+    packages: &["."],
+    programs: &["coredns"],
+    links: &[],
+};
 
 /// The module that the components come from.
 const KUBERNETES: &str = "k8s.io/kubernetes";
@@ -88,65 +142,62 @@ impl Tools {
     /// Builds kube-apiserver and kubectl if they are not there. That takes minutes the first time,
     /// and says so; whoever else builds is waited for.
     pub(crate) fn control_plane() -> Result<Self, ToolsError> {
+        Self::with(&[&GROUP_CONTROL_PLANE])
+    }
+
+    /// Builds the components of a node too.
+    pub(crate) fn node() -> Result<Self, ToolsError> {
+        Self::with(&[&GROUP_CONTROL_PLANE, &GROUP_NODE, &GROUP_DNS])
+    }
+
+    fn with(groups: &[&Group]) -> Result<Self, ToolsError> {
         let tools = Self {
             directory: crate::root().join("target/tools/kubernetes"),
         };
-        let stamp = stamp(&[GO_MOD, GO_SUM, CONTROL_PLANE, LEASH, TAGS]);
-        let stamp_file = tools.directory.join("control-plane.stamp");
-        let programs = [tools.kube_apiserver(), tools.kubectl(), tools.leash()];
-        let is_built = || {
-            programs.iter().all(|program| program.exists())
-                && std::fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp)
-        };
-        if is_built() {
-            return Ok(tools);
+        let unbuilt = |group: &&&Group| !tools.is_built(group);
+        if groups.iter().any(|group| unbuilt(&group)) {
+            let directory = &tools.directory;
+            std::fs::create_dir_all(directory).map_err(failed(directory))?;
+            let lock = File::open(directory).map_err(failed(directory))?;
+            lock.lock().map_err(failed(directory))?;
+            for group in groups.iter().filter(unbuilt) {
+                tools.build(group)?;
+            }
         }
-        let directory = &tools.directory;
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            |source| ToolsError::File { path, source }
-        };
-        std::fs::create_dir_all(directory).map_err(failed(directory))?;
-        let lock = File::open(directory).map_err(failed(directory))?;
-        lock.lock().map_err(failed(directory))?;
-        if is_built() {
-            return Ok(tools);
-        }
-        tools.build(&["leash", "control-plane"])?;
-        for name in ["kube-apiserver", "kubectl"] {
-            let link = directory.join(name);
-            replace_link(&link, "control-plane").map_err(failed(&link))?;
-        }
-        std::fs::write(&stamp_file, &stamp).map_err(failed(&stamp_file))?;
         Ok(tools)
     }
 
-    /// Builds main packages of the module, under new names first: the old ones may be running.
-    fn build(&self, packages: &[&str]) -> Result<(), ToolsError> {
-        let module = crate::root().join("xtask/kubernetes");
+    fn stamp_of(&self, group: &Group) -> PathBuf {
+        self.directory.join(format!("{}.stamp", group.name))
+    }
+
+    fn is_built(&self, group: &Group) -> bool {
+        group
+            .programs
+            .iter()
+            .chain(group.links)
+            .all(|program| self.program(program).exists())
+            && std::fs::read_to_string(self.stamp_of(group))
+                .is_ok_and(|text| text == stamp(group.sources))
+    }
+
+    /// Builds main packages of a module, under new names first: the old ones may be running.
+    fn build(&self, group: &Group) -> Result<(), ToolsError> {
+        let module = crate::root().join(group.module);
         check_go(&module)?;
         let flags = linker_flags(version(GO_MOD).ok_or(ToolsError::NoVersion)?)?;
-        let fresh = tempfile::tempdir_in(&self.directory).map_err(|source| ToolsError::File {
-            path: self.directory.clone(),
-            source,
-        })?;
+        let fresh = tempfile::tempdir_in(&self.directory).map_err(failed(&self.directory))?;
         eprintln!(
             "building {} of Kubernetes, which takes some minutes the first time",
-            packages.join(" and ")
+            group.programs.join(" and ")
         );
         let mut build = Command::new("go");
         build
-            .args([
-                "build",
-                "-trimpath",
-                "-tags",
-                TAGS,
-                "-ldflags",
-                &flags,
-                "-o",
-            ])
-            .arg(fresh.path())
-            .args(packages.iter().map(|package| format!("./{package}")))
+            .args(["build", "-trimpath", "-tags", TAGS, "-ldflags", &flags])
+            // With a slash in the end it is a directory.
+            .arg("-o")
+            .arg(fresh.path().join(""))
+            .args(group.packages)
             .current_dir(&module)
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
@@ -154,33 +205,52 @@ impl Tools {
         let status = build.status().map_err(ToolsError::Run)?;
         if !status.success() {
             return Err(ToolsError::Build {
-                packages: packages.join(", "),
+                packages: group.programs.join(", "),
                 module,
                 status,
             });
         }
-        for package in packages {
-            let path = self.directory.join(package);
-            std::fs::rename(fresh.path().join(package), &path)
-                .map_err(|source| ToolsError::File { path, source })?;
+        for program in group.programs {
+            let path = self.program(program);
+            std::fs::rename(fresh.path().join(program), &path).map_err(failed(&path))?;
         }
-        Ok(())
+        for name in group.links {
+            let link = self.program(name);
+            replace_link(&link, group.programs[0]).map_err(failed(&link))?;
+        }
+        let stamp_file = self.stamp_of(group);
+        std::fs::write(&stamp_file, stamp(group.sources)).map_err(failed(&stamp_file))
+    }
+
+    /// Where all of them are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A component, by its name.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     /// The API server.
     pub(crate) fn kube_apiserver(&self) -> PathBuf {
-        self.directory.join("kube-apiserver")
+        self.program("kube-apiserver")
     }
 
     /// The client.
     pub(crate) fn kubectl(&self) -> PathBuf {
-        self.directory.join("kubectl")
+        self.program("kubectl")
     }
 
     /// What ends a process with the one that started it.
     pub(crate) fn leash(&self) -> PathBuf {
-        self.directory.join("leash")
+        self.program("leash")
     }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ToolsError + use<> {
+    let path = path.to_owned();
+    move |source| ToolsError::File { path, source }
 }
 
 fn stamp(sources: &[&str]) -> String {

@@ -10,17 +10,6 @@ fn clusters() -> (tempfile::TempDir, Clusters) {
     (dir, clusters)
 }
 
-#[test]
-fn a_name_is_a_plain_directory_name() {
-    for good in ["default", "a", "0-9", &"x".repeat(40)] {
-        assert_eq!(good.parse::<ClusterName>().unwrap().to_string(), good);
-    }
-    for bad in ["", "..", "a/b", "A", "-a", "a b", "ä", &"x".repeat(41)] {
-        let error = bad.parse::<ClusterName>().unwrap_err();
-        assert_eq!(error, NameError(bad.to_owned()));
-    }
-}
-
 /// Takes it down when the test fails, too.
 struct TakenDown<'a>(&'a Clusters, &'a ClusterName);
 
@@ -38,13 +27,13 @@ fn a_cluster_comes_up_once_and_leaves_nothing_behind() {
     let error = clusters.find(&name).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the cluster one is not up; bring it up with `cargo xtask cluster up --control-plane-only --name one`"
+        "the cluster one is not up; bring it up with `cargo xtask cluster up --name one`"
     );
     assert!(!clusters.down(&name).unwrap());
 
-    assert_eq!(clusters.up(&name).unwrap(), Up::Now);
+    assert_eq!(clusters.up(&name, Kind::ControlPlane).unwrap(), Up::Now);
     let record = clusters.find(&name).unwrap();
-    assert_eq!(clusters.up(&name).unwrap(), Up::Before);
+    assert_eq!(clusters.up(&name, Kind::ControlPlane).unwrap(), Up::Before);
     let pids = |record: &Record| -> Vec<i32> {
         record
             .processes
@@ -61,7 +50,7 @@ fn a_cluster_comes_up_once_and_leaves_nothing_behind() {
         error.starts_with("etcd of the cluster one has ended"),
         "{error}"
     );
-    assert_eq!(clusters.up(&name).unwrap(), Up::Now);
+    assert_eq!(clusters.up(&name, Kind::ControlPlane).unwrap(), Up::Now);
     assert!(!record.processes[1].identity.is_running());
     let record = clusters.find(&name).unwrap();
     assert_eq!(clusters.all().unwrap().len(), 1);
@@ -80,10 +69,10 @@ fn taking_a_cluster_down_spares_a_process_that_got_a_number_of_it() {
     let layout = clusters.layout(&name);
     std::fs::create_dir_all(layout.directory()).unwrap();
     let record = format!(
-        r#"{{"server":"x","processes":[{{"name":"etcd","pid":{},"started":1,"boot":"b"}}]}}"#,
+        r#"{{"kind":"control-plane","server":"x","processes":[{{"name":"etcd","pid":{},"started":1,"boot":"b"}}]}}"#,
         stranger.id()
     );
-    std::fs::write(path_of_record(&layout), record).unwrap();
+    std::fs::write(record::path(&layout), record).unwrap();
     assert!(clusters.down(&name).unwrap());
     assert!(stranger.try_wait().unwrap().is_none());
     stranger.kill().unwrap();
@@ -96,11 +85,11 @@ fn nothing_is_removed_when_the_record_cannot_be_read() {
     let name = ClusterName::default();
     let layout = clusters.layout(&name);
     std::fs::create_dir_all(layout.directory()).unwrap();
-    std::fs::write(path_of_record(&layout), "{").unwrap();
+    std::fs::write(record::path(&layout), "{").unwrap();
     let error = clusters.down(&name).unwrap_err().to_string();
     assert!(
         error.contains("end the processes that name its directory"),
         "{error}"
     );
-    assert!(path_of_record(&layout).exists());
+    assert!(record::path(&layout).exists());
 }
