@@ -1,5 +1,5 @@
-//! `druid verify`, `inspect` and `restore` as programs: exit codes, what they print, and what a kill
-//! or a full disk leaves behind.
+//! `druid verify`, `inspect` and `restore` as programs: exit codes, what they print, and what a full
+//! disk leaves behind.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,215 +7,20 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod common_place;
 mod common_preflight;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use common_place::{DELTA, FULL, Place, druid, genuine, json, large, run, stderr, stdout, tree};
 use common_preflight::{Cluster, Release};
-use druid_core::backup::Revision;
-use druid_core::backup::delta::{Change, Encoder, Event};
-use druid_core::bolt::{PageSize, Sink as _, Writer};
-use druid_core::mvcc::{KeyValue, RowKey, bucket};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
-
-const FULL: &str = "Full-00000000-00000101-1795355041.gz";
-const DELTA: &str = "Incr-00000102-00000102-1795355046.gz";
-
-fn druid(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_druid"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    druid(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-/// A directory with a store in it, and room for a data directory.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        fs::create_dir_all(place.path("store/v2")).unwrap();
-        fs::create_dir_all(place.path("volume")).unwrap();
-        place
-    }
-
-    /// With a store that etcd-backup-restore wrote.
-    fn genuine() -> Self {
-        let place = Self::new();
-        for name in [FULL, DELTA] {
-            place.put(name, &genuine(name));
-        }
-        place
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.0.path().join(below)
-    }
-
-    fn text(&self, below: &str) -> String {
-        self.path(below).to_str().unwrap().to_owned()
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path("store/v2").join(name), bytes).unwrap();
-    }
-
-    fn verify(&self, more: &[&str]) -> Output {
-        let store = self.text("store");
-        run(&[&["verify", store.as_str()], more].concat())
-    }
-
-    fn restore_command(&self, more: &[&str]) -> Command {
-        let (store, data) = (self.text("store"), self.text("volume/data"));
-        druid(
-            &[
-                &["restore", store.as_str(), "--data-dir", data.as_str()],
-                more,
-            ]
-            .concat(),
-        )
-    }
-
-    fn restore(&self, more: &[&str]) -> Output {
-        self.restore_command(more).output().unwrap()
-    }
-
-    /// What is in the volume.
-    fn volume(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path("volume")).unwrap();
-        let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        names
-    }
-}
-
-fn genuine(name: &str) -> Vec<u8> {
-    let store = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store/v2");
-    fs::read(Path::new(store).join(name)).unwrap()
-}
-
-fn gz(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn value(of: i64) -> Vec<u8> {
-    let mut value = Vec::new();
-    while value.len() < 1024 {
-        value.extend(Sha256::digest(
-            [of.to_le_bytes(), value.len().to_le_bytes()].concat(),
-        ));
-    }
-    value
-}
-
-/// A base of so many revisions and a delta of half as many, with values of 1 KiB.
-fn large(place: &Place, base: i64) {
-    let mut writer = Writer::new(PageSize::DEFAULT);
-    writer.bucket(bucket::KEY).unwrap();
-    for at in 2..=base {
-        let mut record = Vec::new();
-        KeyValue {
-            key: format!("k{at}").as_bytes(),
-            create_revision: at,
-            mod_revision: at,
-            version: 1,
-            value: &value(at),
-            lease: 0,
-        }
-        .encode(&mut record);
-        let row = RowKey::new(Revision::new(at).unwrap(), 0, false);
-        writer.row(row.bytes().as_ref(), &record).unwrap();
-    }
-    writer.bucket(bucket::META).unwrap();
-    let finish = writer.finish();
-    let mut full = finish.metas;
-    full.append(writer.out());
-    let digest = Sha256::digest(&full);
-    full.extend_from_slice(&digest);
-    place.put(
-        &format!("Full-00000000-{base:08}-1795360000.gz"),
-        &gz(&full),
-    );
-    let (mut encoder, mut delta) = (Encoder::new(), Vec::new());
-    let last = base + base / 2;
-    for at in base + 1..=last {
-        let (key, value) = (format!("d{at}"), value(at));
-        let event = Event {
-            key: key.as_bytes(),
-            revision: Revision::new(at).unwrap(),
-            change: Change::Put {
-                created: Revision::new(at).unwrap(),
-                version: 1,
-                value: &value,
-                lease: 0,
-                lease_ttl: None,
-            },
-            time: Timestamp::UNIX_EPOCH,
-        };
-        encoder.push(&event, &mut delta).unwrap();
-    }
-    encoder.finish(&mut delta).unwrap();
-    place.put(
-        &format!("Incr-{:08}-{last:08}-1795360001.gz", base + 1),
-        &gz(&delta),
-    );
-}
-
-/// Every file below, by its path: how long it is and the hash of its first MiB, or of all of it if it
-/// is the database.
-fn tree(root: &Path) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
-    let mut files = BTreeMap::new();
-    let mut todo = vec![root.to_owned()];
-    while let Some(directory) = todo.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                todo.push(path);
-                continue;
-            }
-            let length = fs::metadata(&path).unwrap().len();
-            let much = if path.ends_with("db") {
-                length
-            } else {
-                length.min(1 << 20)
-            };
-            let mut bytes = Vec::new();
-            let file = fs::File::open(&path).unwrap();
-            file.take(much).read_to_end(&mut bytes).unwrap();
-            let hash = Sha256::digest(&bytes).to_vec();
-            files.insert(path.strip_prefix(root).unwrap().to_owned(), (length, hash));
-        }
-    }
-    files
-}
 
 #[test]
 fn a_whole_store_is_verified_inspected_and_restored() {
@@ -380,53 +185,6 @@ fn what_may_not_be_read_is_not_damage() {
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
     assert!(stderr(&verified).contains(FULL));
     assert_eq!(place.restore(&["--accept-loss"]).status.code(), Some(1));
-}
-
-#[test]
-fn a_kill_at_any_moment_leaves_the_old_or_the_new_directory_whole() {
-    let place = Place::genuine();
-    let data = place.path("volume/data");
-    assert!(place.restore(&[]).status.success());
-    let old = tree(&data);
-    for name in [FULL, DELTA] {
-        fs::remove_file(place.path("store/v2").join(name)).unwrap();
-    }
-    large(&place, 8000);
-    let began = Instant::now();
-    let whole = place.restore(&[]);
-    assert!(whole.status.success(), "{whole:?}");
-    let took = began.elapsed();
-    let new = tree(&data);
-    assert_ne!(old, new);
-    let aside = place
-        .volume()
-        .into_iter()
-        .find(|it| it.contains(".before-"));
-    let aside = place.path("volume").join(aside.unwrap());
-    assert_eq!(tree(&aside), old);
-    let mut killed = 0;
-    for n in 1..=12 {
-        // The old one again.
-        fs::remove_dir_all(&data).unwrap();
-        let copied = Command::new("cp").arg("-a").arg(&aside).arg(&data).status();
-        assert!(copied.unwrap().success());
-        let mut child = place
-            .restore_command(&[])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(took * n / 12);
-        child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
-        let found = tree(&data);
-        assert!(found == old || found == new, "after {:?}", took * n / 12);
-    }
-    assert!(killed >= 6, "only {killed} were killed of 12");
-    let last = place.restore(&[]);
-    assert!(last.status.success(), "{last:?}");
-    assert_eq!(tree(&data), new);
-    let names = place.volume();
-    assert!(names.iter().all(|it| !it.contains(".part-")), "{names:?}");
 }
 
 /// One clear line, and the data directory is the old one.

@@ -11,7 +11,10 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::Revision;
+use super::codec::Codec;
 use super::database::{self, CopyError};
+use super::listing::Listing;
+use super::names::{Name, UnixSeconds};
 use crate::bolt::{ReadAt, Sink};
 use crate::mvcc::{RowKey, bucket, meta};
 
@@ -35,6 +38,16 @@ pub enum CompactionError<R, W> {
     /// More than can be counted.
     #[error("its bucket `key` has more than {most} rows: compact the cluster first", most = u32::MAX)]
     TooManyRows,
+}
+
+/// What to call a full snapshot that is made by compacting. It is younger than every other one of its
+/// revision: so it takes the name of none, and is what a restore begins with.
+pub fn name(listing: &Listing, last: Revision, now: UnixSeconds, is_final: bool) -> Name {
+    let others = listing.bases().map(|it| &it.key.name);
+    let others = others.filter(|it| it.last() == last);
+    let youngest = others.map(Name::created).max();
+    let created = youngest.map_or(now, |it| now.max(it.next()));
+    Name::full(last, created, Codec::Gzip, is_final)
 }
 
 /// Writes the database of `source`, which is without the digest of a snapshot, compacted into

@@ -156,6 +156,12 @@ impl UnixSeconds {
         (time >= Timestamp::UNIX_EPOCH).then_some(Self(time.as_second()))
     }
 
+    /// A second later.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The time.
     pub fn time(self) -> Timestamp {
         Timestamp::from_second(self.0).unwrap_or(Timestamp::MAX)

@@ -82,7 +82,7 @@ pub enum Refusal {
     /// A full snapshot is younger than the newest by revision, but of a lower revision.
     #[error(
         "{younger} was taken after {newest}, at a lower revision: the store holds backups of two \
-         histories, and which one is wanted cannot be guessed; choose one with --base NAME"
+         histories, and which one is wanted cannot be guessed; restore one with --base NAME"
     )]
     TwoHistories {
         /// The highest by revision.
@@ -93,7 +93,7 @@ pub enum Refusal {
     /// An object that nothing can replace is damaged.
     #[error(
         "{object}: {why}; the store was written up to revision {goal}, and only {reached} can be \
-         restored: to accept that loss, give --accept-loss"
+         restored: to accept that loss, restore with --accept-loss"
     )]
     Damaged {
         /// Which.
@@ -108,7 +108,7 @@ pub enum Refusal {
     /// An object is missing.
     #[error(
         "no object has the revisions {missing_from} to {missing_to}: the next, {next}, begins after \
-         them; only revision {} can be restored: to accept that loss, give --accept-loss",
+         them; only revision {} can be restored: to accept that loss, restore with --accept-loss",
         missing_from.get() - 1
     )]
     Hole {

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use druid_core::backup::codec::Codec;
 use druid_core::backup::compaction::{self, CompactionError};
 use druid_core::backup::database::CopyError;
 use druid_core::backup::listing::Object;
-use druid_core::backup::names::{Key, Name, UnixSeconds};
+use druid_core::backup::names::{Key, UnixSeconds};
 use druid_core::backup::replay::Plan;
 use druid_core::bolt::{DrainError, ReadAt as _};
 use jiff::Timestamp;
@@ -88,7 +87,7 @@ pub(crate) fn compact(
     let (report, unpacked) = shrink(&whole, &smaller, source)?;
     drop(whole);
     let is_final = replayed.chain.base.key.name.is_final();
-    let name = Name::full(report.revision, created, Codec::Gzip, is_final);
+    let name = compaction::name(source.listing, report.revision, created, is_final);
     let key = Key::new(&source.location.prefix, name);
     let bytes = upload(source, &key, &FileAt::new(smaller).map_err(disk)?, unpacked)?;
     let object = Object {

@@ -186,6 +186,18 @@ fn of_io(error: &io::Error) -> ErrorKind {
     }
 }
 
+/// Of a directory that is not there and cannot be.
+fn of_make(directory: &Path, error: &io::Error) -> ErrorKind {
+    let kind = of_io(error);
+    if matches!(kind, ErrorKind::NotFound | ErrorKind::Other(_)) {
+        let directory = directory.display();
+        return ErrorKind::Other(format!(
+            "the directory {directory} cannot be made ({error}); check --store-container"
+        ));
+    }
+    kind
+}
+
 /// Every file whose key begins with `prefix`. Links are not followed: what is behind one may be
 /// anywhere, and listed twice.
 fn walk(root: &Path, prefix: &str) -> io::Result<Vec<Listed>> {
@@ -253,7 +265,7 @@ fn write(
     given_up: &AtomicBool,
 ) -> Result<u64, ErrorKind> {
     let directory = path.parent().unwrap_or(root);
-    make(directory).map_err(|error| of_io(&error))?;
+    make(directory).map_err(|error| of_make(directory, &error))?;
     // Tidying is for later runs too; that it failed says nothing about this object.
     let _ = remove_dead_uploads(directory, clock::now().into());
     let beside = directory.join(format!(

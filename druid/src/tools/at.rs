@@ -74,14 +74,18 @@ impl StoreAt {
 
     /// Opens it, to read what is there. Nothing is sent yet.
     pub(crate) fn open(&self) -> Result<Location, StoreAtError> {
-        let flags = self.flags()?;
-        let path = &flags.container;
-        let local = flags.provider == Some(Provider::Local) && path.starts_with('/');
-        if local && !Path::new(path).is_dir() {
-            return Err(StoreAtError::Directory { path: path.clone() });
-        }
-        Ok(flags.open(&Env::of_process())?)
+        to_read(&self.flags()?)
     }
+}
+
+/// Opens a store, to read what is there. Nothing is sent yet.
+pub(super) fn to_read(flags: &StoreFlags) -> Result<Location, StoreAtError> {
+    let path = &flags.container;
+    let local = flags.provider == Some(Provider::Local) && path.starts_with('/');
+    if local && !Path::new(path).is_dir() {
+        return Err(StoreAtError::Directory { path: path.clone() });
+    }
+    Ok(flags.open(&Env::of_process())?)
 }
 
 /// Reads `STORE` into the flags that say the same.

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::at::{self, StoreAtError};
 use super::output::{self, Format};
 use crate::clock;
 use crate::report::text;
@@ -67,7 +68,7 @@ enum Error {
     #[error("--max-parallel-copy-operations is 0; give 1 or more")]
     NoneAtATime,
     #[error("source: {0}")]
-    OpenSource(OpenError),
+    OpenSource(StoreAtError),
     #[error("destination: {0}")]
     OpenDestination(OpenError),
     #[error(transparent)]
@@ -117,11 +118,10 @@ async fn copied(args: &Args) -> Result<Report, Error> {
     if args.max_parallel_copy_operations == 0 {
         return Err(Error::NoneAtATime);
     }
-    let env = Env::of_process();
     let to_flags = args.to.flags();
-    let from = args.from.flags_beside(&to_flags);
-    let from = from.open(&env).map_err(Error::OpenSource)?;
-    let to = to_flags.open(&env).map_err(Error::OpenDestination)?;
+    let from = at::to_read(&args.from.flags_beside(&to_flags)).map_err(Error::OpenSource)?;
+    let to = to_flags.open(&Env::of_process());
+    let to = to.map_err(Error::OpenDestination)?;
     let source = listing(&from, args).await?;
     let destination = to.listing().await?;
     let limits = Limits {
@@ -131,14 +131,17 @@ async fn copied(args: &Args) -> Result<Report, Error> {
             .map(|days| SignedDuration::from_hours(24 * i64::from(days))),
     };
     let plan = copying::plan(&source, &destination, &to.prefix, limits, clock::now());
-    all(
-        plan,
-        &Arc::new(from),
-        &Arc::new(to),
-        args.max_parallel_copy_operations,
-    )
-    .await
+    let at_once = args.max_parallel_copy_operations;
+    let mut report = all(plan, &Arc::new(from), &Arc::new(to), at_once).await?;
+    if source.snapshots().is_empty() {
+        report.warning = Some(EMPTY.to_owned());
+    }
+    Ok(report)
 }
+
+/// What a misspelled source looks like, too.
+const EMPTY: &str =
+    "the source has no snapshots: check --source-store-container and --source-store-prefix";
 
 /// The source, once it has what is waited for.
 async fn listing(from: &Location, args: &Args) -> Result<Listing, Error> {
@@ -151,10 +154,13 @@ async fn listing(from: &Location, args: &Args) -> Result<Listing, Error> {
         if has_final || !args.wait_for_final_snapshot {
             return Ok(listing);
         }
-        if !limit.0.is_zero() && began.elapsed() >= limit.0 {
-            return Err(Error::NoFinal(limit));
-        }
-        tokio::time::sleep(LOOK).await;
+        let left = limit.0.saturating_sub(began.elapsed());
+        let wait = match (limit.0.is_zero(), left.is_zero()) {
+            (true, _) => LOOK,
+            (false, true) => return Err(Error::NoFinal(limit)),
+            (false, false) => LOOK.min(left),
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 

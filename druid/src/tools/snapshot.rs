@@ -11,12 +11,12 @@ use druid_core::backup::snapshotter::{Answer, Denial};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::at::{StoreAt, StoreAtError};
 use super::output::{self, Format};
 use crate::backup::full::{self, FullError, Request};
-use crate::backup::snapshots::{self, Leadership, Options};
+use crate::backup::snapshots::{self, Leadership, Notice, Options};
 use crate::clock;
 use crate::etcd::{Client, Endpoint, Tls, TlsError};
 use crate::server::snapshot_args::{SnapshotArgs, SnapshotArgsError};
@@ -104,6 +104,11 @@ enum Error {
     Full(#[from] FullError),
     #[error("{0}")]
     Denied(#[from] Denial),
+    #[error("no snapshot within {within:?}, see --etcd-snapshot-timeout{last_failure}")]
+    TimedOut {
+        within: Duration,
+        last_failure: String,
+    },
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
     #[error("the snapshotter died: {0}")]
@@ -195,17 +200,34 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
         Once::Delta => {
             let within = options.snapshot_timeout;
             let (handle, task) = snapshots::start(options, always(client), location.store);
+            let notices = handle.notices();
             handle.lead(Leadership::Led).await;
             let answer = handle.delta(within).await;
             handle.stop(FLUSH).await;
             task.await?;
             match answer {
                 Answer::Taken(object) => Ok(Some(*object)),
-                Answer::Nothing => Ok(None),
+                // It may have been taken before it was asked for.
+                Answer::Nothing => Ok(last_of(notices)),
+                Answer::Refused(Denial::TimedOut { last_failure }) => Err(Error::TimedOut {
+                    within,
+                    last_failure,
+                }),
                 Answer::Refused(denial) => Err(denial.into()),
             }
         }
     }
+}
+
+/// The last snapshot that was taken.
+fn last_of(mut notices: broadcast::Receiver<Notice>) -> Option<Object> {
+    let notices = std::iter::from_fn(|| notices.try_recv().ok());
+    let taken = notices.filter_map(|it| match it {
+        Notice::Full { outcome, .. } => outcome.ok().flatten(),
+        Notice::Delta { outcome, .. } => outcome.ok(),
+        Notice::Surveyed { .. } | Notice::SpoolLost | Notice::Collected(_) => None,
+    });
+    taken.last()
 }
 
 /// The certificates of a command are those that it began with.

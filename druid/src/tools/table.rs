@@ -142,7 +142,7 @@ mod tests {
 passed over: else is no snapshot's name: it does not have four parts
 NOT WHOLLY RESTORABLE: no object has the revisions 111 to 119: the next, \
 p/v2/Incr-00000120-00000130-90000.gz, begins after them; only revision 110 can be restored: to \
-accept that loss, give --accept-loss.
+accept that loss, restore with --accept-loss.
 ";
         assert_eq!(shown, expected);
     }

@@ -22,6 +22,26 @@ fn row(main: i64, sub: u32, key: &[u8], tombstone: bool) -> (Vec<u8>, Vec<u8>) {
     (at.bytes().as_ref().to_vec(), record)
 }
 
+#[test]
+fn its_name_is_that_of_no_other_and_comes_last() {
+    use super::super::names::Prefix;
+    let listed = [
+        "v2/Full-00000000-00000009-2000.gz",
+        "v2/Full-00000000-00000007-1000.gz",
+        "v2/Full-00000000-00000007-1005.gz.final",
+    ];
+    let listing = Listing::read(&Prefix::parse("").unwrap(), listed.map(|it| (it, Some(9))));
+    let name = |last, now| {
+        let now = UnixSeconds::of(jiff::Timestamp::from_second(now).unwrap()).unwrap();
+        name(&listing, Revision::new(last).unwrap(), now, false).to_string()
+    };
+    for now in [900, 1005] {
+        assert_eq!(name(7, now), "Full-00000000-00000007-1006.gz");
+    }
+    assert_eq!(name(7, 1500), "Full-00000000-00000007-1500.gz");
+    assert_eq!(name(8, 900), "Full-00000000-00000008-900.gz");
+}
+
 fn file(buckets: &[(&[u8], Rows)]) -> Vec<u8> {
     let mut writer = Writer::new(PageSize::DEFAULT);
     for (name, rows) in buckets {

@@ -141,6 +141,9 @@ async fn a_file_where_a_directory_has_to_be_is_an_error() {
     store.put("a", body(&[Piece::End])).await.unwrap();
     let error = store.put("a/b", body(&[Piece::End])).await.unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Other(_)), "{error}");
+    let error = store.put("a/b/c", body(&[Piece::End])).await.unwrap_err();
+    let why = format!("the directory {}/a/b cannot be made", dir.path().display());
+    assert!(error.to_string().contains(&why), "{error}");
     assert_eq!(store.head("a/b").await.unwrap(), None);
     fs::create_dir(dir.path().join("d")).unwrap();
     let error = store.put("d", body(&[Piece::End])).await.unwrap_err();

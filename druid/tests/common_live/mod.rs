@@ -1,0 +1,113 @@
+//! A genuine etcd, and `druid snapshot` on it. Wants `common_gateway`, `common_place` and
+//! `common_preflight` beside it.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot start fails"
+)]
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::common_gateway as gateway;
+use super::common_place::{Place, druid, value};
+use super::common_preflight::{Cluster, Release, until};
+
+/// One member with some values, and room for a store.
+pub(crate) struct Live {
+    pub(crate) etcd: Cluster,
+    pub(crate) place: Place,
+}
+
+impl Live {
+    pub(crate) fn start(release: Release) -> Self {
+        let live = Self {
+            etcd: Cluster::start(&[release]),
+            place: Place::new(),
+        };
+        live.write(300);
+        live
+    }
+
+    /// Puts values of so many KiB, that do not pack well. Returns the revision.
+    pub(crate) fn write(&self, kibibytes: i64) -> i64 {
+        let url = self.url();
+        let write = |n| gateway::put(url, &format!("k{n}"), STANDARD.encode(value(n)).as_bytes());
+        (0..kibibytes).map(write).max().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.etcd.nodes[0].client_url
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.place.path("store")
+    }
+
+    pub(crate) fn snapshot(&self, more: &[&str]) -> Command {
+        let store = self.place.text("store");
+        let mut command = druid(&["snapshot", &store, "--endpoints", self.url()]);
+        command.args(more);
+        command
+    }
+
+    /// `--once`, and it has to succeed.
+    pub(crate) fn once(&self, kind: &str) {
+        let output = self.snapshot(&["--once", kind]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Until it is asked to end. Returns when it can be.
+    pub(crate) fn running(&self, more: &[&str]) -> Running {
+        let log = self.place.path("log");
+        let mut command = self.snapshot(more);
+        command.stderr(File::create(&log).unwrap());
+        let running = Running {
+            child: command.spawn().unwrap(),
+            log,
+        };
+        until("it takes snapshots", || {
+            running.log().contains("taking snapshots")
+        });
+        running
+    }
+}
+
+/// `druid snapshot` without an end of its own; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Asks it to end in good order, and waits.
+    pub(crate) fn stop(mut self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        let mut status = None;
+        until("it has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(0), "{}", self.log());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
