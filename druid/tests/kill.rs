@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use common_live::Live;
-use common_place::{Place, druid, files, json, large, run, tree};
+use common_place::{Place, druid, files, json, large, run, succeed, tree};
 use common_preflight::{Release, until};
 use common_trace::{Call, Step, Then, Traced, assert_synced, each_step, trace};
 
@@ -95,11 +95,6 @@ fn count(steps: &[Step], call: Call) -> usize {
     steps.iter().filter(|it| it.call == call).count()
 }
 
-fn again(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
 #[test]
 fn restore_leaves_the_old_or_the_new_directory_whole() {
     let place = Place::genuine();
@@ -108,13 +103,13 @@ fn restore_leaves_the_old_or_the_new_directory_whole() {
         place.path("volume/data"),
         place.path("kept"),
     );
-    again(&mut place.restore_command(&[]));
+    succeed(&mut place.restore_command(&[]));
     let old = tree(&data);
     fs::rename(&data, &kept).unwrap();
     put_back(&place.path("store"), &Objects::new());
     fs::create_dir_all(place.path("store/v2")).unwrap();
     large(&place, 900);
-    again(&mut place.restore_command(&[]));
+    succeed(&mut place.restore_command(&[]));
     let new = tree(&data);
     assert!(old != new && new.len() == 3);
 
@@ -132,7 +127,7 @@ fn restore_leaves_the_old_or_the_new_directory_whole() {
             let found = tree(&data);
             assert!(found == *before || found == new, "{}", last(&traced));
             seen.insert(found == new);
-            again(&mut place.restore_command(&[]));
+            succeed(&mut place.restore_command(&[]));
             assert!(tree(&data) == new, "{}", last(&traced));
             let names = place.volume();
             let part = names.iter().any(|it| it.contains(".part-"));
@@ -178,7 +173,7 @@ fn finish(store: &Path, command: &mut Command, traced: &Traced) {
     let left = uploads(store);
     assert!(traced.killed || left.is_empty(), "{left:?}");
     age(&left);
-    again(command);
+    succeed(command);
     assert_eq!(
         uploads(store),
         Vec::<PathBuf>::new(),
@@ -308,7 +303,7 @@ fn finish_delta(store: &Path, command: &mut Command, traced: &Traced) {
         .keys()
         .any(|it| it.to_string_lossy().contains("Incr-"));
     if all_there {
-        again(command);
+        succeed(command);
     } else {
         finish(store, command, traced);
     }

@@ -9,7 +9,7 @@
 )]
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use base64::Engine as _;
@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::common_gateway as gateway;
-use super::common_place::{Place, druid, value};
+use super::common_place::{Place, druid, succeed, value};
 use super::common_preflight::{Cluster, Release, until};
 
 /// One member with some values, and room for a store.
@@ -61,8 +61,7 @@ impl Live {
 
     /// `--once`, and it has to succeed.
     pub(crate) fn once(&self, kind: &str) {
-        let output = self.snapshot(&["--once", kind]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        succeed(&mut self.snapshot(&["--once", kind]));
     }
 
     /// Until it is asked to end. Returns when it can be.
@@ -79,6 +78,32 @@ impl Live {
         });
         running
     }
+}
+
+/// A member that is started on what a store has.
+pub(crate) fn restored(store: &Path, release: Release) -> Cluster {
+    let mut cluster = Cluster::prepare(&[release], "http", &[]);
+    let (initial, token) = (cluster.initial(), cluster.token().to_owned());
+    let node = &cluster.nodes[0];
+    let mut restore = druid(&["restore", store.to_str().unwrap(), "--name", &node.name]);
+    restore
+        .args(["--initial-cluster", &initial])
+        .args(["--initial-advertise-peer-urls", &node.peer_url])
+        .args(["--initial-cluster-token", &token, "--data-dir"])
+        .arg(&node.data);
+    succeed(&mut restore);
+    cluster.spawn_all();
+    cluster.await_health();
+    cluster
+}
+
+/// The same keys with the same revisions, and the same hash over them.
+pub(crate) fn assert_same(one: &Cluster, other: &Cluster, revision: i64) {
+    let [one, other] = [one, other].map(|it| &it.nodes[0]);
+    let keys = gateway::everything(&one.client_url);
+    assert!(!keys.is_empty() && keys == gateway::everything(&other.client_url));
+    let hash = gateway::hash_kv(&one.peer_url, revision);
+    assert_eq!(hash, gateway::hash_kv(&other.peer_url, revision));
 }
 
 /// `druid snapshot` without an end of its own; killed when dropped.

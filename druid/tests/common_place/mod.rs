@@ -48,6 +48,37 @@ pub(crate) fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
+/// Exit code 0.
+pub(crate) fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    output
+}
+
+/// Exit code 1, and one line that says why.
+pub(crate) fn refused(command: &mut Command, expected: &str) {
+    let output = command.output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
+    assert!(said.contains(expected), "{command:?}: {said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(
+        !said.contains("Custom {") && !said.contains("Os {"),
+        "{said}"
+    );
+}
+
+/// Exit code 64.
+pub(crate) fn misused(args: &[&str]) {
+    assert_eq!(run(args).status.code(), Some(64), "{args:?}");
+}
+
+/// What verify says of a store that is whole.
+pub(crate) fn verified(store: &Path) -> serde_json::Value {
+    let store = store.to_str().unwrap();
+    json(&succeed(&mut druid(&["verify", store, "--output=json"])))
+}
+
 /// A directory with a store in it, and room for a data directory.
 pub(crate) struct Place(TempDir);
 
