@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ impl Cluster {
         }
         let one = Self::start_node()?;
         let archive = one.layout().directory().join("druid.tar");
-        let druid = Path::new(env!("CARGO_BIN_EXE_druid"));
-        image::druid(druid, &image::RELEASES, &archive).unwrap();
+        let druid = assert_cmd::cargo::cargo_bin("druid");
+        image::druid(&druid, &image::RELEASES, &archive).unwrap();
         one.the_node().load(&archive).unwrap();
         std::fs::remove_file(archive).unwrap();
         let one = Arc::new(one);
