@@ -1,6 +1,8 @@
-//! What developer commands and tests share: a real Kubernetes on this machine.
+//! What developer commands and tests share: a real Kubernetes on this machine, and the comparison of
+//! what we render with what etcd-druid rendered.
 
 pub mod cluster;
+pub mod goldens;
 
 use std::path::PathBuf;
 

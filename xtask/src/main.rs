@@ -12,7 +12,7 @@ mod suite;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{cluster, root};
+use xtask::{cluster, goldens, root};
 
 /// Developer commands of druid. None needs anything installed but Rust, and Go where Kubernetes is
 /// concerned: etcd itself comes with the dependencies.
@@ -75,6 +75,12 @@ enum Task {
         #[command(subcommand)]
         what: cluster::cli::Cluster,
     },
+    /// Compare what we render with what etcd-druid v0.37.1 rendered for the same objects
+    ///
+    /// Prints every difference with the object, where in it, what they have and what we have, and exits
+    /// with 1 if one is not meant (`core/src/render/deviations.rs`). The directory is laid out as
+    /// core/tests/goldens is; Secrets in it are those of its README.
+    Goldens(goldens::Goldens),
     /// Print where an etcd binary is: 3.4.34, 3.5.27 or 3.6.15
     ///
     /// For starting one by hand: `$(cargo xtask etcd 3.5.27) --version`.
@@ -112,6 +118,7 @@ fn main() -> ExitCode {
             what: Bench::Backup(options),
         } => bench_backup::run(&options),
         Task::Cluster { what } => cluster::cli::run(&what),
+        Task::Goldens(options) => goldens::run(&options),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };
     done.unwrap_or_else(|error| {
