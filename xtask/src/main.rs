@@ -13,7 +13,7 @@ mod suite;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{cluster, root};
+use xtask::{cluster, goldens, root};
 
 /// Developer commands of druid. None needs anything installed but Rust, and Go where Kubernetes is
 /// concerned: etcd itself comes with the dependencies.
@@ -82,6 +82,12 @@ enum Task {
     /// No container engine is needed. They go to target/image/druid.tar, which `docker load` and
     /// `podman load` take too, and to the node of the cluster that is up.
     Image(make_image::Image),
+    /// Compare what we render with what etcd-druid v0.37.1 rendered for the same objects
+    ///
+    /// Prints every difference with the object, where in it, what they have and what we have, and exits
+    /// with 1 if one is not meant (`core/src/render/deviations.rs`). The directory is laid out as
+    /// core/tests/goldens is; Secrets in it are those of its README.
+    Goldens(goldens::Goldens),
     /// Print where an etcd binary is: 3.4.34, 3.5.27 or 3.6.15
     ///
     /// For starting one by hand: `$(cargo xtask etcd 3.5.27) --version`.
@@ -120,6 +126,7 @@ fn main() -> ExitCode {
         } => bench_backup::run(&options),
         Task::Cluster { what } => cluster::cli::run(&what),
         Task::Image(options) => make_image::run(&options),
+        Task::Goldens(options) => goldens::run(&options),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };
     done.unwrap_or_else(|error| {

@@ -1,0 +1,29 @@
+//! The `PodDisruptionBudget`: evictions leave a majority.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::meta;
+use super::spec::Spec;
+
+/// Renders it. One member alone may be evicted: there is no majority to be kept.
+pub fn disruption_budget(spec: &Spec) -> PodDisruptionBudget {
+    let identity = &spec.identity;
+    let available = if spec.replicas <= 1 { 0 } else { spec.quorum() };
+    PodDisruptionBudget {
+        metadata: meta::of_etcd(identity, identity.name.clone(), "etcd-pdb"),
+        spec: Some(PodDisruptionBudgetSpec {
+            min_available: Some(IntOrString::Int(available.into())),
+            selector: Some(LabelSelector {
+                match_labels: Some(meta::owner_labels(&identity.name)),
+                ..LabelSelector::default()
+            }),
+            unhealthy_pod_eviction_policy: spec
+                .unhealthy_eviction
+                .then(|| "AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}
