@@ -1,4 +1,8 @@
 //! `Etcd`: one etcd cluster, with its backups.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns have the same type or priority"
+)]
 
 mod backup;
 mod member;

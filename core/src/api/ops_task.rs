@@ -1,4 +1,8 @@
 //! `EtcdOpsTask`: one operation on an etcd cluster, done once.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns have the same type or priority"
+)]
 
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
