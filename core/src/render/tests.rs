@@ -280,6 +280,44 @@ fn the_digest_is_of_json_as_go_writes_it() {
 }
 
 #[test]
+fn pods_are_of_the_release_that_is_wanted_and_jobs_of_the_one_that_runs() {
+    let store = json!({ "prefix": "p", "provider": "Local", "container": "c" });
+    let spec = spec(&[("/spec/backup/store", store)]);
+    let vector = ImageVector::default();
+    let [base, next] = [Release::Base, Release::Next].map(|it| vector.images(it).unwrap());
+    let settings = Settings {
+        automount_service_account_token: false,
+        compaction_deadline: "90s".parse().unwrap(),
+        metrics_scrape_wait: "1m".parse().unwrap(),
+    };
+    let facts = Facts {
+        release: Release::Next,
+        images: &next,
+        live_images: &base,
+        settings: &settings,
+        host_paths: &HostPaths::default(),
+    };
+    let pods = serde_json::to_value(stateful_set(&spec, &facts).unwrap()).unwrap();
+    let containers = &pods["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers[0]["image"], next.etcd.as_str());
+    assert_eq!(containers[1]["image"], next.backup_restore.as_str());
+    let config = config_map(&spec, facts.release);
+    let annotations = &pods["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["checksum/etcd-configmap"], checksum(&config));
+    assert!(config.data.unwrap()["etcd.conf.yaml"].contains("freelist"));
+
+    let job = serde_json::to_value(compaction_job(&spec, &facts).unwrap()).unwrap();
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], base.backup_restore.as_str());
+    assert_eq!(pod["activeDeadlineSeconds"], 90);
+    assert_eq!(job["spec"]["activeDeadlineSeconds"], 90);
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    assert!(arguments.contains(&json!("--metrics-scrape-wait-duration=1m0s")));
+    let account = service_account(&spec, &settings);
+    assert_eq!(account.automount_service_account_token, Some(false));
+}
+
+#[test]
 fn a_copy_that_cannot_be_is_refused_with_every_field() {
     let task = |source: Value, target: Value| -> api::EtcdCopyBackupsTask {
         serde_json::from_value(json!({
