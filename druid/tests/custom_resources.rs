@@ -8,11 +8,42 @@
 mod common_cluster;
 mod common_kube;
 
+use std::process::Command;
+
+use assert_cmd::cargo::cargo_bin;
 use common_cluster::Cluster;
 use common_kube::{client, define, goldens, resources, yaml, yaml_files};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
 use serde_json::{Value, json};
+
+#[test]
+fn definitions_are_printed_by_any_of_their_names() {
+    let crds = |names: &[&str]| {
+        let mut druid = Command::new(cargo_bin("druid"));
+        druid.arg("crds").args(names).output().unwrap()
+    };
+    for (names, kinds) in [
+        (&["etcds"][..], &["Etcd"][..]),
+        (&["eot"], &["EtcdOpsTask"]),
+        (
+            &["etcdcopybackupstasks.druid.gardener.cloud", "etcd"],
+            &["EtcdCopyBackupsTask", "Etcd"],
+        ),
+    ] {
+        let printed = crds(names);
+        let text = String::from_utf8(printed.stdout).unwrap();
+        let printed: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let found: Vec<&str> = printed
+            .iter()
+            .map(|it| it["spec"]["names"]["kind"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, kinds);
+    }
+    let refused = crds(&["pods"]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("etcdopstasks"));
+}
 
 #[tokio::test]
 async fn what_etcd_druid_was_given_is_taken_and_kept() {

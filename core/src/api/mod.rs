@@ -3,7 +3,7 @@
 //! These types say what may be written, not what can be worked with: whatever the API server has
 //! stored must be readable, also by a release that does not know a word of it yet. So a word of a
 //! closed list is a text here, and only the schema has the list. What is decided is decided on the
-//! types that are parsed from these: [`crate::render::Cluster`] and its like.
+//! types that are parsed from these: [`crate::render::Spec`] and its like.
 //!
 //! The definitions ([`Kind::definition`]) are made from these types. They mean what those of etcd-druid
 //! v0.37.1 mean, and have some optional fields more: `spec.upgrade` and `status.upgrade` of an

@@ -2,7 +2,6 @@
 //! that member's own of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
@@ -12,6 +11,7 @@ use super::facts::Release;
 use super::go_yaml::{self, Yaml};
 use super::meta;
 use super::spec::Spec;
+use crate::snapshot_file::hex;
 
 /// The one key.
 pub(super) const FILE: &str = "etcd.conf.yaml";
@@ -39,13 +39,7 @@ pub fn checksum(config_map: &ConfigMap) -> String {
         .replace('&', "\\u0026")
         .replace('\u{2028}', "\\u2028")
         .replace('\u{2029}', "\\u2029");
-    Sha256::digest(escaped.as_bytes())
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex(&Sha256::digest(escaped.as_bytes()))
 }
 
 /// The file.

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ fn scalar(text: &str, depth: usize) -> String {
     if text.contains('\n') {
         return literal(text, depth);
     }
-    if text.chars().any(|it| it.is_control()) {
+    if text.chars().any(char::is_control) {
         return double_quoted(text);
     }
     if is_something_else(text) {
@@ -130,7 +131,10 @@ fn double_quoted(text: &str) -> String {
             '\\' => quoted.push_str("\\\\"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            it if it.is_control() => quoted.push_str(&format!("\\x{:02X}", u32::from(it))),
+            it if it.is_control() => {
+                // Writing to a string does not fail.
+                let _ = write!(quoted, "\\x{:02X}", u32::from(it));
+            }
             it => quoted.push(it),
         }
     }

@@ -22,11 +22,15 @@ mod objects;
 mod parse;
 mod problem;
 mod reader;
+mod secrets;
 mod service;
 mod sidecar;
 mod spec;
 mod stateful_set;
 mod store;
+
+#[cfg(test)]
+mod tests;
 
 pub mod deviations;
 pub mod stored;
@@ -42,6 +46,7 @@ pub use lease::{member_leases, snapshot_leases};
 pub use meta::owner_labels;
 pub use objects::{Objects, Runtime, objects};
 pub use problem::{Notice, Problem, ProblemReport, Problems};
+pub use secrets::{SecretReference, missing_secrets, secret_references};
 pub use service::{client_service, peer_service};
 pub use spec::{
     Ca, ClientService, Compaction, Config, GarbageCollection, Identity, PeerCa, PeerTls, Pods,

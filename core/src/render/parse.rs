@@ -260,17 +260,17 @@ fn pods(wanted: &api::EtcdSpec, name: &str) -> Result<Pods, Problems> {
 const GIBI_16: Quantity = Quantity::binary(16 << 30);
 
 /// The authority's, the server's and the client's.
-const CLIENT_TLS: [&str; 3] = [
+pub(super) const CLIENT_TLS: [&str; 3] = [
     "spec.etcd.clientUrlTls.tlsCASecretRef.name",
     "spec.etcd.clientUrlTls.serverTLSSecretRef.name",
     "spec.etcd.clientUrlTls.clientTLSSecretRef.name",
 ];
-const BACKUP_TLS: [&str; 3] = [
+pub(super) const BACKUP_TLS: [&str; 3] = [
     "spec.backup.tls.tlsCASecretRef.name",
     "spec.backup.tls.serverTLSSecretRef.name",
     "spec.backup.tls.clientTLSSecretRef.name",
 ];
-const PEER_TLS: [&str; 2] = [
+pub(super) const PEER_TLS: [&str; 2] = [
     "spec.etcd.peerUrlTls.tlsCASecretRef.name",
     "spec.etcd.peerUrlTls.serverTLSSecretRef.name",
 ];
@@ -402,7 +402,7 @@ fn compaction(backup: &api::Backup, reader: &mut Reader) -> Compaction {
 
 fn notices(wanted: &api::EtcdSpec, spec: &Spec, quota: Quantity) -> Vec<Notice> {
     let mut notices = Vec::new();
-    if spec.replicas > 0 && spec.replicas % 2 == 0 {
+    if spec.replicas > 0 && spec.replicas.is_multiple_of(2) {
         notices.push(Notice::EvenMembers {
             members: spec.replicas,
         });

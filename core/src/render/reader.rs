@@ -48,13 +48,11 @@ impl Reader {
 
     /// The name of a Secret.
     pub(super) fn secret(&mut self, field: &'static str, name: Option<&String>) -> String {
-        match name.filter(|it| !it.is_empty()) {
-            Some(name) => name.clone(),
-            None => {
-                self.add(Problem::NoSecret { field });
-                String::new()
-            }
+        if let Some(name) = name.filter(|it| !it.is_empty()) {
+            return name.clone();
         }
+        self.add(Problem::NoSecret { field });
+        String::new()
     }
 
     /// A number within bounds that `T` has.
@@ -140,13 +138,9 @@ impl Reader {
         text: Option<&String>,
     ) -> Option<GoDuration> {
         let text = text?;
-        match text.parse() {
-            Ok(duration) => Some(duration),
-            Err(_) => {
-                let found = text.clone();
-                self.add(Problem::Duration { field, found });
-                None
-            }
-        }
+        let found = text.clone();
+        text.parse()
+            .map_err(|_| self.add(Problem::Duration { field, found }))
+            .ok()
     }
 }

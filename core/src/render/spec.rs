@@ -11,6 +11,10 @@ use crate::duration::GoDuration;
 use crate::quantity::Quantity;
 
 /// What an Etcd asks for.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a wish of its own, and none excludes another"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Who it is.

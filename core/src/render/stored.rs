@@ -1,5 +1,6 @@
-//! What the API server stores of an object that it is given: it fills in what is left out. With
-//! that, what is rendered can be compared with what is there without asking anybody.
+//! What the API server stores of an object that it is given: it fills in what is left out and leaves
+//! out what is empty. With that, what is rendered can be compared with what is there without asking
+//! anybody.
 //!
 //! Source: the defaults of Kubernetes v1.34, for the kinds and fields that are rendered here; a test
 //! compares them with those of a real API server. What depends on the cluster (addresses, uids) is
@@ -18,6 +19,33 @@ pub fn fill(object: &mut Value) {
         "Job" => job(&mut object["spec"]),
         // Nothing is filled in.
         _ => {}
+    }
+    without_empty(object);
+}
+
+/// Mappings that are not stored if nothing is in them.
+const MAPPINGS: [&str; 6] = [
+    "annotations",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+];
+
+/// Empty lists, and some empty mappings, are not stored.
+fn without_empty(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.values_mut().for_each(without_empty);
+            object.retain(|key, value| match value {
+                Value::Array(list) => !list.is_empty(),
+                Value::Object(inner) => !inner.is_empty() || !MAPPINGS.contains(&key.as_str()),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+            });
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_empty),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Found, GoldensError, Report, file_name, listed, object};
+use super::{Found, GoldensError, Report, listed, object};
 
 /// The folders with cases, and which release was rendered in them.
 pub(super) const FOLDERS: [(&str, Release); 4] = [
@@ -27,19 +27,32 @@ const UID: &str = "UID";
 const ADDRESS: &str = "CLUSTERIP";
 
 /// Objects by kind and name.
-type Objects = BTreeMap<String, Value>;
+pub type Objects = BTreeMap<String, Value>;
 
-/// Renders a case and compares.
-pub(super) fn compare(
-    case: &str,
-    directory: &Path,
-    release: Release,
-    report: &mut Report,
-) -> Result<(), GoldensError> {
-    let mut theirs = Objects::new();
+/// A case as it was rendered, by etcd-druid and by us.
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    /// Its directory.
+    pub name: String,
+    /// What etcd-druid rendered, as it was stored.
+    pub theirs: Objects,
+    /// What we render.
+    pub ours: Objects,
+    /// What we render on occasion: it is no difference if they have no such thing.
+    pub occasional: Objects,
+    /// What we render if we misread the case as etcd-druid is known to, if it does.
+    pub misread: Objects,
+}
+
+/// Reads and renders a case.
+pub(super) fn read(name: String, directory: &Path, release: Release) -> Result<Case, GoldensError> {
+    let mut case = Case {
+        name,
+        ..Case::default()
+    };
     let (mut etcd, mut task) = (None, None);
     for path in listed(directory)? {
-        if !file_name(&path).ends_with(".yaml") {
+        if path.extension().is_none_or(|it| it != "yaml") {
             continue;
         }
         let object = object(&path)?;
@@ -47,23 +60,21 @@ pub(super) fn compare(
             Some("Etcd") => etcd = Some(object),
             Some("EtcdCopyBackupsTask") => task = Some(object),
             Some(_) | None => {
-                theirs.insert(called(&object), object);
+                case.theirs.insert(called(&object), object);
             }
         }
     }
-    let rendering = match (etcd, task) {
-        (Some(etcd), _) => of_etcd(case, etcd, release)?,
-        (None, Some(task)) => of_task(case, task, release)?,
+    match (etcd, task) {
+        (Some(etcd), _) => of_etcd(&mut case, etcd, release)?,
+        (None, Some(task)) => of_task(&mut case, task, release)?,
         (None, None) => {
             return Err(GoldensError::Case {
-                case: case.to_owned(),
+                case: case.name,
                 why: "there is no Etcd and no EtcdCopyBackupsTask in it".to_owned(),
             });
         }
-    };
-    report.cases += 1;
-    rendering.compare_with(case, theirs, report);
-    Ok(())
+    }
+    Ok(case)
 }
 
 fn called(object: &Value) -> String {
@@ -72,19 +83,12 @@ fn called(object: &Value) -> String {
     format!("{}/{}", text(kind), text(name))
 }
 
-/// What is rendered of a case.
-#[derive(Default)]
-struct Rendering {
-    ours: Objects,
-    /// Jobs are made on occasion: it is no difference if there is none.
-    occasional: Objects,
-    /// Objects as etcd-druid is known to misread the case, if it does.
-    misread: Objects,
-}
-
-impl Rendering {
-    fn compare_with(mut self, case: &str, theirs: Objects, report: &mut Report) {
-        for (name, there) in &theirs {
+impl Case {
+    /// Compares.
+    pub(super) fn compare(mut self, report: &mut Report) {
+        report.cases += 1;
+        for (name, there) in std::mem::take(&mut self.theirs) {
+            let (name, there) = (&name, &there);
             let ours = self.ours.remove(name).or(self.occasional.remove(name));
             report.objects += 1;
             let differences = match &ours {
@@ -93,10 +97,10 @@ impl Rendering {
                     theirs: Some(json!("an object")),
                     ours: None,
                 }],
-                Some(ours) => render::compare(there, ours),
+                Some(ours) => render::compare(there, &as_stored(ours)),
             };
             for difference in differences {
-                self.judge(case, name, difference, report);
+                self.judge(name, difference, report);
             }
         }
         for name in std::mem::take(&mut self.ours).into_keys() {
@@ -105,12 +109,12 @@ impl Rendering {
                 theirs: None,
                 ours: Some(json!("an object")),
             };
-            self.judge(case, &name, difference, report);
+            self.judge(&name, difference, report);
         }
     }
 
     /// A difference is meant if it is in the list, value by value, or if etcd-druid misread the case.
-    fn judge(&self, case: &str, name: &str, difference: Difference, report: &mut Report) {
+    fn judge(&self, name: &str, difference: Difference, report: &mut Report) {
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
         let kind = name.split('/').next().unwrap_or_default();
         let listed = deviations::FIELDS.iter().any(|it| {
@@ -119,14 +123,14 @@ impl Rendering {
                 && Some(it.theirs.to_owned()) == text(&difference.theirs)
                 && it.ours.map(str::to_owned) == text(&difference.ours)
         });
-        let misread = self.misread.get(name);
-        let misread = misread.and_then(|it| it.pointer(&difference.path));
-        if listed || (misread.is_some() && misread == difference.theirs.as_ref()) {
+        let misread = self.misread.get(name).map(as_stored);
+        let misread = misread.and_then(|it| it.pointer(&difference.path).cloned());
+        if listed || (misread.is_some() && misread == difference.theirs) {
             let meant = format!("{kind} {}", difference.path);
             *report.meant.entry(meant).or_default() += 1;
         } else {
             report.differences.push(Found {
-                case: case.to_owned(),
+                case: self.name.clone(),
                 object: name.to_owned(),
                 difference,
             });
@@ -165,16 +169,16 @@ fn host_paths(secret: Option<&str>) -> HostPaths {
     paths
 }
 
-fn of_etcd(case: &str, etcd: Value, release: Release) -> Result<Rendering, GoldensError> {
-    let etcd: Etcd = parsed(case, etcd)?;
+fn of_etcd(case: &mut Case, etcd: Value, release: Release) -> Result<(), GoldensError> {
+    let etcd: Etcd = parsed(&case.name, etcd)?;
     let spec = Spec::parse(&etcd).map_err(|problems| GoldensError::Case {
-        case: case.to_owned(),
+        case: case.name.clone(),
         why: problems.to_string(),
     })?;
     if spec.suspended {
-        return Ok(Rendering::default());
+        return Ok(());
     }
-    let images = images(case, release)?;
+    let images = images(&case.name, release)?;
     let store = spec.pods.as_ref().ok().and_then(|it| it.store.as_ref());
     let facts = Facts {
         release,
@@ -184,21 +188,16 @@ fn of_etcd(case: &str, etcd: Value, release: Release) -> Result<Rendering, Golde
         host_paths: &host_paths(store.and_then(render::Store::secret)),
     };
     let misread = deviations::as_etcd_druid_reads(&spec);
-    let mut rendering = Rendering {
-        ours: rendered(&spec, &facts),
-        ..Rendering::default()
-    };
+    case.ours = rendered(&spec, &facts);
     if misread != spec {
-        rendering.misread = rendered(&misread, &facts);
+        case.misread = rendered(&misread, &facts);
     }
-    add(
-        &mut rendering.occasional,
-        render::compaction_job(&spec, &facts),
-    );
-    Ok(rendering)
+    add(&mut case.occasional, render::compaction_job(&spec, &facts));
+    Ok(())
 }
 
-fn rendered(spec: &Spec, facts: &Facts<'_>) -> Objects {
+/// Everything of an Etcd but its Jobs, by kind and name.
+pub fn rendered(spec: &Spec, facts: &Facts<'_>) -> Objects {
     let mut objects = Objects::new();
     let rendered = render::objects(spec, facts);
     if let Some(runtime) = rendered.runtime {
@@ -217,18 +216,17 @@ fn rendered(spec: &Spec, facts: &Facts<'_>) -> Objects {
     objects
 }
 
-fn of_task(case: &str, task: Value, release: Release) -> Result<Rendering, GoldensError> {
-    let task: EtcdCopyBackupsTask = parsed(case, task)?;
-    let mut rendering = Rendering::default();
+fn of_task(case: &mut Case, task: Value, release: Release) -> Result<(), GoldensError> {
+    let task: EtcdCopyBackupsTask = parsed(&case.name, task)?;
     // Why it cannot be is what the task's status says: there is no Job.
     let Ok(spec) = CopySpec::parse(&task) else {
-        return Ok(rendering);
+        return Ok(());
     };
     let mut paths = host_paths(spec.source.store.secret());
     paths.0.extend(host_paths(spec.target.store.secret()).0);
-    let job = render::copy_job(&spec, &images(case, release)?, &paths);
-    add(&mut rendering.ours, job.map(Some));
-    Ok(rendering)
+    let job = render::copy_job(&spec, &images(&case.name, release)?, &paths);
+    add(&mut case.ours, job.map(Some));
+    Ok(())
 }
 
 /// Whatever cannot be rendered is not there.
@@ -240,10 +238,16 @@ fn add<T: Serialize>(objects: &mut Objects, object: Result<Option<T>, Problems>)
 
 fn insert<T: Serialize>(objects: &mut Objects, object: &T) {
     // Nothing in these types is without a form in JSON.
-    let mut object = serde_json::to_value(object).unwrap_or_default();
+    let object = serde_json::to_value(object).unwrap_or_default();
+    objects.insert(called(&object), object);
+}
+
+/// What is stored of an object that is rendered, as the goldens spell it.
+pub fn as_stored(rendered: &Value) -> Value {
+    let mut object = rendered.clone();
     render::stored::fill(&mut object);
     given_by_the_cluster(&mut object);
-    objects.insert(called(&object), object);
+    object
 }
 
 /// What the API server gives out, as the goldens spell it.
@@ -255,10 +259,8 @@ fn given_by_the_cluster(object: &mut Value) {
     };
     match kind.as_str() {
         Some("Service") => {
-            let address = match &spec["clusterIP"] {
-                Value::Null => json!(ADDRESS),
-                none => none.clone(),
-            };
+            let address = spec.get("clusterIP").cloned();
+            let address = address.unwrap_or_else(|| json!(ADDRESS));
             spec["clusterIPs"] = json!([address]);
             spec["clusterIP"] = address;
             spec["ipFamilies"] = json!(["IPv4"]);

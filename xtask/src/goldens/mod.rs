@@ -6,6 +6,9 @@ mod case;
 mod cli;
 mod read;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 use druid_core::render::Difference;
 use thiserror::Error;
 
+pub use case::{Case, Objects, as_stored, rendered};
 pub use cli::{Goldens, run};
 pub use read::{ReadError, object};
 
@@ -79,6 +83,18 @@ pub enum GoldensError {
 /// If something cannot be read. Differences are no error.
 pub fn compare(directory: &Path) -> Result<Report, GoldensError> {
     let mut report = Report::default();
+    for case in cases(directory)? {
+        case.compare(&mut report);
+    }
+    Ok(report)
+}
+
+/// Reads and renders every case in a directory.
+///
+/// # Errors
+/// If something cannot be read, or there is none.
+pub fn cases(directory: &Path) -> Result<Vec<Case>, GoldensError> {
+    let mut cases = Vec::new();
     for (folder, release) in case::FOLDERS {
         let path = directory.join(folder);
         if !path.is_dir() {
@@ -87,14 +103,14 @@ pub fn compare(directory: &Path) -> Result<Report, GoldensError> {
         for entry in listed(&path)? {
             if entry.is_dir() {
                 let name = format!("{folder}/{}", file_name(&entry));
-                case::compare(&name, &entry, release, &mut report)?;
+                cases.push(case::read(name, &entry, release)?);
             }
         }
     }
-    if report.cases == 0 {
+    if cases.is_empty() {
         return Err(GoldensError::Nothing(directory.to_owned()));
     }
-    Ok(report)
+    Ok(cases)
 }
 
 /// What is in a directory, in order.

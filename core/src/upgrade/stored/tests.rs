@@ -144,11 +144,13 @@ proptest! {
     }
 }
 
+type Spoil = fn(&mut api::UpgradeRecord);
+
 #[test]
 fn a_record_of_another_release_is_refused_with_the_field() {
     let now = Timestamp::constant(1_800_000_000, 0);
     let good = api::UpgradeRecord::from(&Record::new(Version::new(3, 4, 34), now));
-    let cases: [(fn(&mut api::UpgradeRecord), &str, StoredWhat); 6] = [
+    let cases: [(Spoil, &str, StoredWhat); 6] = [
         (
             |it| it.phase = "Levitating".to_owned(),
             "phase",
