@@ -22,6 +22,7 @@ pub mod preflight;
 pub mod refusal;
 pub mod report;
 pub mod snapshot_file;
+pub mod status;
 pub mod upgrade;
 pub mod version;
 pub mod warnings;
