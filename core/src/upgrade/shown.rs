@@ -217,6 +217,19 @@ pub fn shown(
 }
 
 impl Shown {
+    /// One for tests of what is made from it.
+    #[cfg(test)]
+    pub(crate) fn example(phase: ShownPhase, message: &str) -> Self {
+        Self {
+            phase,
+            reason: None,
+            message: message.to_owned(),
+            status: UpgradeStatus::default(),
+            next_change: None,
+            overdue: false,
+        }
+    }
+
     /// Puts it into a status, with its condition.
     pub fn apply(&self, status: &mut EtcdStatus, now: Timestamp) {
         let finding = self.finding();
