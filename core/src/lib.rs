@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod render;
 pub mod report;
 pub mod snapshot_file;
+pub mod status;
 pub mod upgrade;
 pub mod version;
 pub mod warnings;

@@ -5,6 +5,7 @@
 mod health;
 mod record;
 mod replacement;
+mod shown;
 mod snapshot;
 mod step;
 mod stored;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 pub use record::{
     Limits, MemberPhase, Phase, Policy, Record, Replacement, Snapshot, SnapshotState, Want,
 };
+pub use shown::{Event, Shown, ShownPhase, SnapshotTask, shown};
 pub use step::{Act, Halt, Needs, Step, Trouble, Wait, Why};
 pub use stored::{StoredError, StoredWhat};
 

@@ -17,15 +17,15 @@ use crate::member::MemberId;
 use crate::observed::{Alarm, Answer, Deep, Etcd, Hashes, Listed, SnapshotWork, Status, Switch};
 use crate::version::Version;
 
-const OLD: Version = Version::new(3, 4, 34);
-const NEW: Version = Version::new(3, 5, 27);
-const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub(super) const OLD: Version = Version::new(3, 4, 34);
+pub(super) const NEW: Version = Version::new(3, 5, 27);
+pub(super) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
-fn after(seconds: i64) -> Timestamp {
+pub(super) fn after(seconds: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(seconds)
 }
 
-fn name(number: u64) -> MemberName {
+pub(super) fn name(number: u64) -> MemberName {
     MemberName(format!("m{number}"))
 }
 
@@ -49,7 +49,7 @@ fn status(number: u64, version: Version) -> Status {
 }
 
 /// Three members that are well; `m1` leads.
-fn seen(version: Version) -> Observed {
+pub(super) fn seen(version: Version) -> Observed {
     let members = 1..=3;
     let process = Process::Running {
         incarnation: 1,
@@ -81,14 +81,14 @@ fn seen(version: Version) -> Observed {
 }
 
 impl Observed {
-    fn status(&mut self, number: u64) -> &mut Status {
+    pub(super) fn status(&mut self, number: u64) -> &mut Status {
         match self.etcd.members.get_mut(&name(number)) {
             Some(Answer::Status(status)) => status,
             other => panic!("m{number}: {other:?}"),
         }
     }
 
-    fn runs(&mut self, number: u64, version: Version, incarnation: u64) {
+    pub(super) fn runs(&mut self, number: u64, version: Version, incarnation: u64) {
         self.processes.insert(
             name(number),
             Process::Running {
@@ -101,20 +101,20 @@ impl Observed {
         }
     }
 
-    fn silent(&mut self, number: u64) {
+    pub(super) fn silent(&mut self, number: u64) {
         self.etcd
             .members
             .insert(name(number), Answer::Silent("refused".to_owned()));
     }
 
-    fn alarm(&mut self, kind: AlarmKind) {
+    pub(super) fn alarm(&mut self, kind: AlarmKind) {
         self.etcd.alarms = Answered::Known(vec![Alarm {
             member: MemberId(1),
             kind,
         }]);
     }
 
-    fn with_preflight(mut self) -> Self {
+    pub(super) fn with_preflight(mut self) -> Self {
         self.looked = Looked::Preflight(Deep {
             hashes: Hashes::Equal {
                 revision: 50,
@@ -140,12 +140,12 @@ impl Observed {
     }
 }
 
-const EQUAL: Hashes = Hashes::Equal {
+pub(super) const EQUAL: Hashes = Hashes::Equal {
     revision: 50,
     hash: 1,
 };
 
-fn want(target: Version) -> Want {
+pub(super) fn want(target: Version) -> Want {
     Want {
         target,
         snapshot: true,
@@ -156,7 +156,7 @@ fn want(target: Version) -> Want {
 }
 
 /// An attempt that has passed its preflight and has its snapshot.
-fn ready(from: Version, to: Version) -> Record {
+pub(super) fn ready(from: Version, to: Version) -> Record {
     Record {
         attempt: 1,
         from,
@@ -177,7 +177,7 @@ fn ready(from: Version, to: Version) -> Record {
 }
 
 /// An attempt that has restarted `m3`.
-fn replacing(from: Version, to: Version) -> (Record, Observed) {
+pub(super) fn replacing(from: Version, to: Version) -> (Record, Observed) {
     let mut record = ready(from, to);
     record.touched = true;
     record.members.insert(name(3), MemberPhase::Replacing);
