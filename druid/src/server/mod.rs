@@ -32,7 +32,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use args::Args;
 
@@ -58,6 +58,8 @@ use stored::StoredError;
 const FLUSH: Duration = Duration::from_secs(24);
 /// When it is no longer waited for.
 const FLUSHED: Duration = Duration::from_secs(26);
+/// How long the leases may take to tell of it.
+const TOLD: Duration = Duration::from_secs(2);
 
 /// So much longer a delegated snapshot is waited for than its sidecar waits.
 const GRACE: Duration = Duration::from_secs(10);
@@ -152,13 +154,19 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
     tasks.spawn(follow.run(tell, stopped.clone()));
-    shared.start(args, schedule, snapshots.as_ref(), &mut tasks);
+    shared.start(args, schedule, &mut tasks);
+    let telling = shared.tell_snapshots(args, snapshots.as_ref());
     let api = shared.api(args, initialization, snapshots.clone());
     tracing::info!(port = args.server_port, "serving");
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
     if let Some(snapshots) = snapshots {
         flush(snapshots.as_ref()).await;
+    }
+    if let Some(telling) = telling
+        && tokio::time::timeout(TOLD, telling).await.is_err()
+    {
+        tracing::warn!("the leases of snapshots do not say what was taken last");
     }
     tasks.abort_all();
     let _ = server.await;
@@ -201,13 +209,7 @@ impl Shared {
     }
 
     /// What goes on beside the answers.
-    fn start(
-        &self,
-        args: &Args,
-        schedule: Schedule,
-        snapshots: Option<&Arc<dyn Snapshots>>,
-        tasks: &mut JoinSet<()>,
-    ) {
+    fn start(&self, args: &Args, schedule: Schedule, tasks: &mut JoinSet<()>) {
         let clients = || Arc::clone(&self.clients);
         let defragmenter = Defragmenter {
             clients: clients(),
@@ -222,26 +224,32 @@ impl Shared {
             args.use_etcd_wrapper,
             self.leadership.clone(),
         ));
-        let leases = || Arc::clone(&self.leases);
-        if args.enable_snapshot_lease_renewal
-            && let Some(snapshots) = snapshots
-        {
-            let names = leases::Names {
-                full: args.full_snapshot_lease_name.clone(),
-                delta: args.delta_snapshot_lease_name.clone(),
-            };
-            let progress = snapshots.progress();
-            tasks.spawn(leases::follow_snapshots(leases(), names, progress));
-        }
         if args.enable_member_lease_renewal {
             tasks.spawn(leases::heartbeat(
-                leases(),
+                Arc::clone(&self.leases),
                 clients(),
                 self.source.clone(),
                 args.k8s_heartbeat_duration.0,
                 self.leadership.clone(),
             ));
         }
+    }
+
+    /// Ends once nobody takes snapshots any more and the last is told.
+    fn tell_snapshots(
+        &self,
+        args: &Args,
+        snapshots: Option<&Arc<dyn Snapshots>>,
+    ) -> Option<JoinHandle<()>> {
+        let snapshots = snapshots.filter(|_| args.enable_snapshot_lease_renewal)?;
+        let names = leases::Names {
+            full: args.full_snapshot_lease_name.clone(),
+            delta: args.delta_snapshot_lease_name.clone(),
+        };
+        let (leases, progress) = (Arc::clone(&self.leases), snapshots.progress());
+        Some(tokio::spawn(leases::follow_snapshots(
+            leases, names, progress,
+        )))
     }
 }
 
