@@ -14,9 +14,11 @@ mod common_relay;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use assert_cmd::cargo::cargo_bin;
 use common_agent::backed::{ask, await_based, call, names, put, terminate_server, with_store};
 use common_agent::{Pod, Pods, get};
 use common_cluster::Cluster;
@@ -364,4 +366,89 @@ fn an_api_server_that_is_away_is_waited_for_and_holds_up_nothing() {
     assert!(names(member).iter().any(|it| it.contains(&ending)));
     let log = member.log("server");
     assert!(log.contains("do not say what was taken last"), "{log}");
+}
+
+/// A store that etcd-backup-restore wrote, below a home directory.
+fn genuine_store(home: &Path) {
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store/v2");
+    let into = home.join("bkp/etcd-main/v2");
+    fs::create_dir_all(&into).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), into.join(entry.file_name())).unwrap();
+    }
+}
+
+/// `druid compact` as an operator's job runs it.
+fn compact(home: &Path, namespace: &Namespace, lease: &str) -> Command {
+    let below = |flag: &str, name: &str| format!("--{flag}={}", home.join(name).display());
+    let mut compact = Command::new(cargo_bin("druid"));
+    compact
+        .arg("compact")
+        .arg(below("data-dir", "compaction.etcd"))
+        .arg(below("restoration-temp-snapshots-dir", "restoration.temp"))
+        .arg(below("snapstore-temp-directory", "tmp"))
+        .args([
+            "--metrics-scrape-wait-duration=0s",
+            "--enable-snapshot-lease-renewal=true",
+            "--delta-snapshot-lease-name=a-delta-snap",
+            "--embedded-etcd-quota-bytes=8589934592",
+            "--etcd-defrag-timeout=15m",
+            "--etcd-snapshot-timeout=15m",
+            "--storage-provider=Local",
+            "--store-prefix=etcd-main",
+            "--store-container=bkp",
+            "--output=json",
+        ])
+        .arg(format!("--full-snapshot-lease-name={lease}"))
+        .env("HOME", home)
+        .env("POD_NAME", "a-compactor-x")
+        .env("POD_NAMESPACE", namespace.name)
+        .env("KUBECONFIG", namespace.cluster.kubeconfig())
+        .stdin(Stdio::null());
+    compact
+}
+
+#[test]
+fn a_compaction_tells_of_its_snapshot() {
+    let namespace = Namespace::new("compact");
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    genuine_store(home);
+    namespace.make(&["a-full-snap", "a-delta-snap"], home);
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (report, said)
+    };
+    let (report, said) = run(&mut compact(home, &namespace, "a-full-snap"));
+    assert_eq!(
+        (said.as_str(), &report["lease_renewed"]),
+        ("", &json!(true))
+    );
+    let leases = namespace.leases();
+    let spec = &leases["a-full-snap"]["spec"];
+    assert_eq!(spec["holderIdentity"], report["revision"].to_string());
+    let object = report["object"].as_str().unwrap();
+    let seconds = object.trim_end_matches(".gz").rsplit_once('-').unwrap().1;
+    let created = jiff::Timestamp::from_second(seconds.parse().unwrap()).unwrap();
+    let renewed: jiff::Timestamp = spec["renewTime"].as_str().unwrap().parse().unwrap();
+    assert_eq!(renewed, created);
+    assert_eq!(leases["a-delta-snap"]["spec"], json!({}));
+
+    // The snapshot is what counts: a lease that is not there is told.
+    let (report, said) = run(&mut compact(home, &namespace, "another"));
+    assert_eq!(report["lease_renewed"], false);
+    assert!(said.contains("there is no lease compact/another"), "{said}");
+    let (_, said) = run(compact(home, &namespace, "a-full-snap").env_remove("POD_NAMESPACE"));
+    assert!(said.contains("there is no API server"), "{said}");
+    let refused = compact(home, &namespace, "a-full-snap")
+        .env("KUBECONFIG", home.join("nowhere"))
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("--enable-snapshot-lease-renewal") && said.contains("nowhere"));
 }

@@ -14,6 +14,7 @@ use super::clients::Clients;
 use super::leadership::Leadership;
 use super::mounted::Source;
 use crate::clock;
+use crate::store::backoff::{Backoff, chances};
 
 /// For one answer of the API server, or of etcd.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -56,6 +57,30 @@ impl Leases {
             Err(error) => {
                 tracing::warn!(%error, "it is not known whether this member ran before");
                 false
+            }
+        }
+    }
+
+    /// Says that there is a full snapshot which was not made by a server. A failure that may pass is
+    /// tried again for some seconds. `false`: there is no API server.
+    pub(crate) async fn tell_full(
+        &self,
+        name: &str,
+        last: Revision,
+        created: Timestamp,
+    ) -> Result<bool, ApiError> {
+        let mut chances = chances();
+        let mut failed = 0;
+        loop {
+            let error = match self.full(name, last, created).await {
+                Ok(()) => return Ok(self.api.is_some()),
+                Err(error) => error,
+            };
+            failed += 1;
+            let pause = Backoff::REQUEST.pause(failed, &mut chances);
+            match pause.filter(|_| error.may_pass()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
             }
         }
     }

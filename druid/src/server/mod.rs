@@ -13,7 +13,7 @@ mod defragment;
 mod delegate;
 mod initialization;
 mod leadership;
-mod leases;
+pub(crate) mod leases;
 mod members;
 mod metrics;
 mod mounted;
@@ -34,6 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+pub(crate) use api_server::ApiError;
 pub(crate) use args::Args;
 
 use crate::data_dir::{DataDir, DataDirError};
@@ -41,7 +42,7 @@ use crate::etcd::{Endpoint, Tls};
 use crate::serve;
 use crate::serve::tls::{CertificateError, Certificates};
 use api::Api;
-use api_server::{ApiError, ApiServer};
+use api_server::ApiServer;
 use clients::{Clients, ClientsError};
 use defragment::{Defragmenter, Schedule, ScheduleError};
 use delegate::Delegate;
@@ -329,6 +330,11 @@ fn clients(args: &Args, source: &Source) -> Result<Clients, ClientsError> {
         key: args.key.clone(),
     };
     Clients::new(local, service, tls)
+}
+
+/// The leases that the environment gives us, for commands too.
+pub(crate) fn leases() -> Result<Leases, ApiError> {
+    Ok(Leases::new(Environment::read().api_server()?))
 }
 
 /// What is not given by flags.

@@ -7,7 +7,7 @@
 //! [`flags`] and [`credentials`] say which store, [`location`] opens it; [`read`] and [`upload`] are
 //! the ways in and out for code that blocks.
 
-mod backoff;
+pub(crate) mod backoff;
 pub(crate) mod credentials;
 pub(crate) mod flags;
 mod http;
