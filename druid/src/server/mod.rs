@@ -38,7 +38,7 @@ pub(crate) use api_server::ApiError;
 pub(crate) use args::Args;
 
 use crate::data_dir::{DataDir, DataDirError};
-use crate::etcd::{Endpoint, Tls};
+use crate::etcd::{Endpoint, Login, Tls};
 use crate::serve;
 use crate::serve::tls::{CertificateError, Certificates};
 use api::Api;
@@ -329,7 +329,12 @@ fn clients(args: &Args, source: &Source) -> Result<Clients, ClientsError> {
         cert: args.cert.clone(),
         key: args.key.clone(),
     };
-    Clients::new(local, service, tls)
+    let login = match (&args.etcd_username, &args.etcd_password) {
+        (Some(name), Some(password)) => Some(Login::new(name.clone(), password.clone())),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(ClientsError::Login),
+    };
+    Clients::new(local, service, tls, login)
 }
 
 /// The leases that the environment gives us, for commands too.

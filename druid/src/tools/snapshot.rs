@@ -18,7 +18,7 @@ use super::output::{self, Format};
 use crate::backup::full::{self, FullError, Request};
 use crate::backup::snapshots::{self, Leadership, Options};
 use crate::clock;
-use crate::etcd::{Client, Endpoint, Tls, TlsError};
+use crate::etcd::{Client, Endpoint, Login, Tls, TlsError};
 use crate::server::snapshot_args::{SnapshotArgs, SnapshotArgsError};
 use crate::store::credentials::Env;
 use crate::store::location::Location;
@@ -161,14 +161,16 @@ fn parts(args: &Args) -> Result<(Client, Location, Options), Error> {
         cert: args.cert.clone(),
         key: args.key.clone(),
     };
-    let client = Client::new(args.endpoints.clone(), tls.read()?.as_ref())?;
     let login = args.etcd_username.clone().zip(args.etcd_password.clone());
+    let login = login.map(|(name, password)| Login::new(name, password));
+    let client = Client::new(args.endpoints.clone(), tls.read()?.as_ref())?;
+    let client = client.with_login(login.as_ref());
     let temporary = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let prefix = location.prefix.clone();
     let now = clock::now();
     let provider = flags.provider.ok_or(StoreAtError::Missing)?;
     let snapshots = &args.snapshots;
-    let options = snapshots.options(provider, prefix, temporary, login, now)?;
+    let options = snapshots.options(provider, prefix, temporary, now)?;
     Ok((client, location, options))
 }
 
@@ -176,9 +178,6 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
     let (client, location, options) = parts(args)?;
     match once {
         Once::Full => {
-            if let Some((user, password)) = &options.login {
-                client.login(user, password, CALL).await?;
-            }
             let request = Request {
                 prefix: options.prefix,
                 packing: options.packing,
@@ -216,9 +215,6 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
 fn always(client: Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
     Arc::new(move || client.clone())
 }
-
-/// How long one call of etcd may take.
-const CALL: Duration = Duration::from_secs(30);
 
 async fn until_stopped(args: &Args) -> Result<(), Error> {
     crate::logging::start();
