@@ -3,6 +3,7 @@
 mod cases;
 mod etcd;
 mod flips;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

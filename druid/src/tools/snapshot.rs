@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use druid_core::backup::Revision;
 use druid_core::backup::listing::Object;
-use druid_core::backup::snapshotter::{Answer, Denial};
+use druid_core::backup::snapshotter::{Answer, Denial, StoreView};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +21,7 @@ use crate::backup::snapshots::{self, Leadership, Options};
 use crate::clock;
 use crate::etcd::{Client, Endpoint, Login, Tls, TlsError};
 use crate::server::snapshot_args::{SnapshotArgs, SnapshotArgsError};
+use crate::store::StoreError;
 use crate::store::credentials::Env;
 use crate::store::location::Location;
 
@@ -105,6 +107,8 @@ enum Error {
     #[error(transparent)]
     Options(#[from] SnapshotArgsError),
     #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
     Full(#[from] FullError),
     #[error("{0}")]
     Denied(#[from] Denial),
@@ -178,6 +182,7 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
     let (client, location, options) = parts(args)?;
     match once {
         Once::Full => {
+            not_behind(&client, &location).await?;
             let request = Request {
                 prefix: options.prefix,
                 packing: options.packing,
@@ -210,6 +215,19 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
         }
     }
 }
+
+/// An etcd that lacks what the store has is of another history: its snapshot does not belong there.
+async fn not_behind(client: &Client, location: &Location) -> Result<(), Error> {
+    let store = StoreView::of(&location.listing().await?);
+    let etcd = Revision::new(client.revision(CALL).await?).unwrap_or(Revision::FIRST);
+    match store.ahead_of(etcd) {
+        None => Ok(()),
+        Some(diverged) => Err(Denial::Diverged(diverged).into()),
+    }
+}
+
+/// How long one call of etcd may take.
+const CALL: Duration = Duration::from_secs(30);
 
 /// The certificates of a command are those that it began with.
 fn always(client: Client) -> Arc<dyn Fn() -> Client + Send + Sync> {

@@ -15,18 +15,18 @@ use crate::data_dir::DataDir;
 use crate::etcd::tests::common::{Cluster, Node, Release};
 use crate::etcd::{Client, HashKv, Keys, Kind, RangeOptions};
 
-const D: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const D: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than writing and backing up takes, and short enough to wait for.
 const SHORT_LEASE: i64 = 8;
 
-fn client(node: &Node) -> Client {
+pub(super) fn client(node: &Node) -> Client {
     Client::new(node.client_url.parse().unwrap(), None).unwrap()
 }
 
 type Keyed = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
-async fn keys(etcd: &Client) -> Keyed {
+pub(super) async fn keys(etcd: &Client) -> Keyed {
     let all = etcd.range(Keys::Prefix(b""), RangeOptions::default(), D);
     let kvs = all.await.unwrap().kvs;
     kvs.into_iter()
@@ -220,7 +220,7 @@ async fn a_raised_revision_leaves_no_client_on_a_lost_one() {
     }
 }
 
-fn always(client: &Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
+pub(super) fn always(client: &Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
     let client = client.clone();
     Arc::new(move || client.clone())
 }
