@@ -12,7 +12,7 @@ use druid_core::backup::listing::Object;
 use druid_core::backup::names::{Key, Name, UnixSeconds};
 use druid_core::backup::replay::Plan;
 use druid_core::bolt::{DrainError, Drained, PageSize, ReadAt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -99,8 +99,11 @@ pub(crate) fn compact(
     let (report, unpacked) = shrink(&whole, &smaller, source)?;
     drop(whole);
     let is_final = replayed.chain.base.key.name.is_final();
-    let name = Name::full(report.revision, created, Codec::Gzip, is_final);
-    let key = Key::new(&source.location.prefix, name);
+    let key = |created| {
+        let name = Name::full(report.revision, created, Codec::Gzip, is_final);
+        Key::new(&source.location.prefix, name)
+    };
+    let key = unused(source, now, created, key);
     let bytes = upload(source, &key, &FileAt::new(smaller).map_err(disk)?, unpacked)?;
     let object = Object {
         key,
@@ -113,6 +116,21 @@ pub(crate) fn compact(
         object,
         unpacked,
     })
+}
+
+/// The key for now, or for some seconds later if the store has an object of that name: that would be
+/// written over.
+fn unused(
+    source: &Source<'_>,
+    now: Timestamp,
+    created: UnixSeconds,
+    key: impl Fn(UnixSeconds) -> Key,
+) -> Key {
+    let taken = |key: &Key| source.listing.snapshots().iter().any(|it| it.key == *key);
+    let later = |seconds| now.saturating_add(SignedDuration::from_secs(seconds)).ok();
+    let times = (1..).map_while(later).map_while(UnixSeconds::of);
+    let mut keys = std::iter::once(created).chain(times).map(&key);
+    keys.find(|it| !taken(it)).unwrap_or_else(|| key(created))
 }
 
 fn shrink(
