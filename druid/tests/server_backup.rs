@@ -11,13 +11,13 @@ mod common_agent;
 mod common_preflight;
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common_agent::backed::{
-    ask, await_based, delete, everything, names, put, store, terminate_server, with_store,
+    ask, await_based, delete, everything, is_covered, kill_all, names, put, terminate_server,
+    with_store,
 };
 use common_agent::{Pod, Pods};
 use common_preflight::Release::{V3_4_34, V3_5_27};
@@ -65,10 +65,7 @@ fn what_is_covered_comes_back_after_the_volume_is_lost() {
         let expected = everything(member);
         assert_eq!(expected.len(), 39);
 
-        member.kill();
-        until("etcd is gone", || {
-            TcpStream::connect(("127.0.0.1", member.client)).is_err()
-        });
+        kill_all(member);
         fs::remove_dir_all(member.data_dir()).unwrap();
         let began = Instant::now();
         member.start();
@@ -103,7 +100,7 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
     let delta = ask(member, "/snapshot/delta");
     let name = delta["snapName"].as_str().unwrap().to_owned();
     assert!(names(member).contains(&name), "{name}");
-    let prefix = format!("{}/", store(member).display());
+    let prefix = format!("{}/", member.store.display());
     let created = delta["createdOn"].as_str().unwrap();
     assert!(
         created.starts_with("20") && created.ends_with('Z'),
@@ -125,7 +122,7 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
     });
     assert_eq!(delta, expected);
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(store(member).join(&name)), 0o600);
+    assert_eq!(mode(member.store.join(&name)), 0o600);
     assert_eq!(mode(member.home.join("temp/deltas")), 0o700);
 
     let latest = ask(member, "/snapshot/latest");
@@ -172,18 +169,10 @@ fn an_orderly_end_takes_what_is_not_in_the_store_yet_there() {
     }
     let last = put(member, "last", "v");
     let took = terminate_server(member);
-    let ending = format!("-{last:08}-");
-    let names = names(member);
-    let flushed = names
-        .iter()
-        .any(|it| it.starts_with("Incr-") && it.contains(&ending));
-    assert!(flushed, "up to {last}: {names:?}");
+    assert!(is_covered(member, last), "{last}: {:?}", names(member));
     println!("the end took {took:?}");
     let expected = everything(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     fs::remove_dir_all(member.data_dir()).unwrap();
     member.start();
     member.await_ready();
@@ -205,12 +194,7 @@ fn an_end_together_with_etcd_flushes_too() {
     let took = terminate_server(member);
     assert!(took < Duration::from_secs(20), "{took:?}");
     member.etcd_ended();
-    let ending = format!("-{last:08}-");
-    let names = names(member);
-    let flushed = names
-        .iter()
-        .any(|it| it.starts_with("Incr-") && it.contains(&ending));
-    assert!(flushed, "up to {last}: {names:?}");
+    assert!(is_covered(member, last), "{last}: {:?}", names(member));
 }
 
 #[test]
@@ -223,10 +207,7 @@ fn damaged_data_is_moved_aside_and_restored() {
     put(member, "a", "1");
     ask(member, "/snapshot/delta");
     let expected = everything(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     let database = member.data_dir().join("member/snap/db");
     let mut damaged = fs::read(&database).unwrap();
     damaged[..16384].fill(0xff);
@@ -249,10 +230,7 @@ fn an_empty_listing_deletes_nothing() {
     await_based(member);
     put(member, "a", "1");
     let expected = everything(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     // Good data and a store that is elsewhere: the data stays.
     let elsewhere = member.home.join("elsewhere");
     fs::rename(member.home.join("bkp"), &elsewhere).unwrap();
@@ -261,10 +239,7 @@ fn an_empty_listing_deletes_nothing() {
     assert_eq!(everything(member), expected);
     assert!(moved_aside(member).is_empty());
     await_based(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     // Broken data and a store that lists nothing: it is left as it is, and etcd does not start.
     fs::remove_dir_all(member.home.join("bkp")).unwrap();
     let database = member.data_dir().join("member/snap/db");
@@ -382,17 +357,10 @@ fn periods_and_limits_work_without_anybody_asking() {
     member.start();
     member.await_ready();
     await_based(member);
-    let covers = |member: &Pod, last: i64| {
-        let ending = format!("-{last:08}-");
-        let names = names(member);
-        names
-            .iter()
-            .any(|it| it.starts_with("Incr-") && it.contains(&ending))
-    };
     let last = put(member, "a", "1");
-    let period = common_agent::time("the period has passed", || covers(member, last));
+    let period = common_agent::time("the period has passed", || is_covered(member, last));
     let last = put(member, "b", &"x".repeat(8000));
-    let limit = common_agent::time("the limit was reached", || covers(member, last));
+    let limit = common_agent::time("the limit was reached", || is_covered(member, last));
     println!("after {period:?} by the period, after {limit:?} by the limit");
     assert!(period < Duration::from_secs(5) && limit < Duration::from_millis(1500));
 }

@@ -1,3 +1,4 @@
+mod bucket;
 mod measure;
 pub(crate) mod store;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use druid_core::backup::Revision;
 use druid_core::backup::codec::Codec;
 use druid_core::backup::delta::{Change, Decoder};
 use druid_core::backup::leftovers::Parts;

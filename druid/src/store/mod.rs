@@ -21,10 +21,10 @@ mod refused;
 mod remote;
 pub(crate) mod renewing;
 #[cfg(test)]
-mod test_faults;
+pub(crate) mod test_faults;
 #[cfg(test)]
 #[path = "../../tests/common_stores/mod.rs"]
-mod test_servers;
+pub(crate) mod test_servers;
 #[cfg(test)]
 mod tests;
 #[allow(dead_code, reason = "the commands that write from a thread take it")]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -42,13 +41,9 @@ pub(crate) fn with_store(release: Release, extra: &[&str]) -> Pods {
     pods
 }
 
-pub(crate) fn store(member: &Pod) -> PathBuf {
-    member.home.join("bkp/etcd-main/v2")
-}
-
 /// The names in the store.
 pub(crate) fn names(member: &Pod) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(store(member)) else {
+    let Ok(entries) = fs::read_dir(&member.store) else {
         return Vec::new();
     };
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
@@ -64,9 +59,11 @@ pub(crate) fn call(member: &Pod, path: &str, body: &Value) -> Value {
         .unwrap();
     let body = body.to_string();
     let length = body.len();
+    let token = member.token.as_ref();
+    let token = token.map_or(String::new(), |it| format!("Authorization: {it}\r\n"));
     write!(
         stream,
-        "POST {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST {path} HTTP/1.0\r\nHost: x\r\n{token}Content-Length: {length}\r\n\r\n{body}"
     )
     .unwrap();
     let mut text = String::new();
@@ -75,6 +72,31 @@ pub(crate) fn call(member: &Pod, path: &str, body: &Value) -> Value {
     let answer: Value = serde_json::from_str(json).unwrap();
     assert!(answer.get("header").is_some(), "{answer}");
     answer
+}
+
+/// Switches authentication on, with root's password `secret`, and logs in.
+pub(crate) fn enable_auth(member: &mut Pod) {
+    let (user, role) = (
+        json!({"name": "root", "password": "secret"}),
+        json!({"name": "root"}),
+    );
+    let grant = json!({"user": "root", "role": "root"});
+    for (path, body) in [
+        ("user/add", user),
+        ("role/add", role),
+        ("user/grant", grant),
+        ("enable", json!({})),
+    ] {
+        call(member, &format!("/v3/auth/{path}"), &body);
+    }
+    log_in(member);
+}
+
+/// Gets another token.
+pub(crate) fn log_in(member: &mut Pod) {
+    let user = json!({"name": "root", "password": "secret"});
+    let answer = call(member, "/v3/auth/authenticate", &user);
+    member.token = Some(answer["token"].as_str().unwrap().to_owned());
 }
 
 /// Returns the revision.
@@ -123,6 +145,21 @@ pub(crate) fn await_based(member: &Pod) {
         names(member).iter().any(|it| it.starts_with("Full-"))
     });
     until("it leads", || member.leads());
+}
+
+/// Kills both programs and waits until etcd is gone, too.
+pub(crate) fn kill_all(member: &mut Pod) {
+    member.kill();
+    until("etcd is gone", || {
+        TcpStream::connect(("127.0.0.1", member.client)).is_err()
+    });
+}
+
+/// Whether a delta ends at a revision.
+pub(crate) fn is_covered(member: &Pod, last: i64) -> bool {
+    let ending = format!("-{last:08}-");
+    let ends = |it: &String| it.starts_with("Incr-") && it.contains(&ending);
+    names(member).iter().any(ends)
 }
 
 /// Asks it to end, and waits.

@@ -52,6 +52,10 @@ pub(crate) struct Pod {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// More of the sidecar's environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// Where the objects of its store are files.
+    pub(crate) store: PathBuf,
+    /// What etcd gave the test for user and password.
+    pub(crate) token: Option<String>,
     config: PathBuf,
     pub(crate) server: Option<Child>,
     pub(crate) etcd: Option<Child>,
@@ -149,6 +153,8 @@ impl Pod {
             namespace: "ns".to_owned(),
             kubeconfig: None,
             environment: Vec::new(),
+            store: home.join("bkp/etcd-main/v2"),
+            token: None,
             config: home.join("mounted.yaml"),
             server: None,
             etcd: None,

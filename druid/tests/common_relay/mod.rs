@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -20,6 +20,8 @@ enum Mode {
     Up,
     /// It accepts and says nothing.
     Mute,
+    /// It answers every request of HTTP with 503.
+    Busy,
     /// The test is over.
     Over,
 }
@@ -28,6 +30,7 @@ struct Shared {
     wanted: Mode,
     is: Mode,
     open: Vec<TcpStream>,
+    requests: usize,
 }
 
 pub(crate) struct Relay {
@@ -44,6 +47,7 @@ impl Relay {
             wanted: Mode::Down,
             is: Mode::Down,
             open: Vec::new(),
+            requests: 0,
         }));
         let (of_thread, upstream) = (Arc::clone(&shared), upstream.to_owned());
         let thread = std::thread::spawn(move || run(port, &upstream, &of_thread));
@@ -64,6 +68,15 @@ impl Relay {
 
     pub(crate) fn mute(&mut self) {
         self.become_so(Mode::Mute);
+    }
+
+    pub(crate) fn busy(&mut self) {
+        self.become_so(Mode::Busy);
+    }
+
+    /// How many were answered with 503.
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.lock().unwrap().requests
     }
 
     pub(crate) fn go_down(&mut self) {
@@ -100,7 +113,7 @@ fn run(port: u16, upstream: &str, shared: &Mutex<Shared>) {
             }
             listener = match wanted {
                 Mode::Down | Mode::Over => None,
-                Mode::Up | Mode::Mute => listener.or_else(|| {
+                Mode::Up | Mode::Mute | Mode::Busy => listener.or_else(|| {
                     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
                     listener.set_nonblocking(true).unwrap();
                     Some(listener)
@@ -122,13 +135,38 @@ fn run(port: u16, upstream: &str, shared: &Mutex<Shared>) {
 fn take(client: TcpStream, upstream: &str, mode: Mode, shared: &Mutex<Shared>) {
     client.set_nonblocking(false).unwrap();
     let mut open = vec![client.try_clone().unwrap()];
-    if mode == Mode::Up {
-        let server = TcpStream::connect(upstream).unwrap();
-        open.push(server.try_clone().unwrap());
-        pass(client.try_clone().unwrap(), server.try_clone().unwrap());
-        pass(server, client);
+    match mode {
+        Mode::Up => {
+            let server = TcpStream::connect(upstream).unwrap();
+            open.push(server.try_clone().unwrap());
+            pass(client.try_clone().unwrap(), server.try_clone().unwrap());
+            pass(server, client);
+        }
+        Mode::Busy => {
+            shared.lock().unwrap().requests += 1;
+            std::thread::spawn(move || refuse(client));
+        }
+        Mode::Mute | Mode::Down | Mode::Over => {}
     }
     shared.lock().unwrap().open.extend(open);
+}
+
+/// One request, then the connection is closed.
+fn refuse(mut client: TcpStream) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+        head.extend(byte);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|it| it.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |it| it.parse().unwrap())];
+    let _ = client.read_exact(&mut body);
+    let answer = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let _ = client.write_all(answer.as_bytes());
+    let _ = client.shutdown(Shutdown::Both);
 }
 
 /// Until one side has said all.
