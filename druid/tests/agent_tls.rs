@@ -15,14 +15,14 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common_agent::Pods;
+use common_agent::{Pod, Pods};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Release, until};
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use serde_json::json;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::{Value, json};
 
 struct Ca {
     issuer: Issuer<'static, KeyPair>,
@@ -58,6 +58,17 @@ impl Ca {
 
 /// The whole answer, if this CA vouches for the server.
 fn https(ca: &Ca, port: u16, path: &str) -> Option<String> {
+    exchange(ca, None, port, &format!("GET {path}"), "")
+}
+
+/// With a certificate of our own, if there is one.
+fn exchange(
+    ca: &Ca,
+    own: Option<&(PathBuf, PathBuf)>,
+    port: u16,
+    what: &str,
+    body: &str,
+) -> Option<String> {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap())
@@ -66,21 +77,79 @@ fn https(ca: &Ca, port: u16, path: &str) -> Option<String> {
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match own {
+        None => config.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = vec![CertificateDer::from_pem_file(cert).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(key).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
     let name = ServerName::try_from("localhost").unwrap();
     let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut stream = rustls::StreamOwned::new(connection, socket);
+    let length = body.len();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        "{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
     )
     .ok()?;
     let mut text = String::new();
     // A server that hangs up without saying goodbye has still answered.
     let _ = stream.read_to_string(&mut text);
     (!text.is_empty()).then_some(text)
+}
+
+/// Calls etcd in the name of the certificate that the sidecar has, too.
+fn call(pods: &Pods, ca: &Ca, path: &str, body: &Value) -> Value {
+    let dir = pods.dir.path();
+    let own = (dir.join("client.crt"), dir.join("client.key"));
+    let port = pods.members[0].client;
+    let said = exchange(
+        ca,
+        Some(&own),
+        port,
+        &format!("POST {path}"),
+        &body.to_string(),
+    );
+    let said = said.unwrap();
+    let (_, body) = said.split_once("\r\n\r\n").unwrap();
+    let body = body.trim_matches(|it| it != '{' && it != '}');
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// Writes, and takes a delta with it. Returns all that is there then.
+fn back_up(pods: &Pods, ca: &Ca, sidecar_ca: &Ca, key: &str) -> Value {
+    let put = call(
+        pods,
+        ca,
+        "/v3/kv/put",
+        &json!({"key": key, "value": "eA=="}),
+    );
+    let last = put["header"]["revision"].as_str().unwrap();
+    let delta = https(sidecar_ca, pods.members[0].sidecar, "/snapshot/delta").unwrap();
+    assert!(
+        delta.contains(&format!("\"lastRevision\":{last}")),
+        "{delta}"
+    );
+    everything(pods, ca)
+}
+
+fn everything(pods: &Pods, ca: &Ca) -> Value {
+    let all = json!({"key": "AA==", "range_end": "AA=="});
+    call(pods, ca, "/v3/kv/range", &all)["kvs"].clone()
+}
+
+fn await_leading(member: &Pod, etcd_ca: &Ca, sidecar_ca: &Ca) {
+    until("etcd serves", || {
+        https(etcd_ca, member.wrapper, "/readyz").is_some_and(|it| it.contains(" 200 OK"))
+    });
+    until("it leads", || {
+        https(sidecar_ca, member.sidecar, "/healthz").is_some_and(|it| it.contains("true"))
+    });
 }
 
 /// A member that is set up and does not run yet, and who vouches for etcd and for its sidecar.
@@ -97,6 +166,7 @@ fn set_up(release: Release) -> (Pods, Ca, Ca) {
     let sidecar = sidecar_ca.issue(&dir, "sidecar");
     let https_url = pods.members[0].client_url().replace("http://", "https://");
     pods.mounted["advertise-client-urls"]["a-0"] = json!([https_url]);
+    pods.mounted["enable-grpc-gateway"] = json!(true);
     pods.mounted["client-transport-security"] = json!({
         "auto-tls": false, "client-cert-auth": true, "trusted-ca-file": etcd_ca_file,
         "cert-file": etcd.0, "key-file": etcd.1,
@@ -122,6 +192,12 @@ fn set_up(release: Release) -> (Pods, Ca, Ca) {
         flag("server-cert", &sidecar.0),
         flag("server-key", &sidecar.1),
         "--insecure-skip-tls-verify=false".to_owned(),
+        "--storage-provider=Local".to_owned(),
+        "--store-container=bkp".to_owned(),
+        "--store-prefix=etcd-main".to_owned(),
+        flag("snapstore-temp-directory", &dir.join("temp")),
+        flag("restoration-temp-snapshots-dir", &dir.join("restore")),
+        "--delta-snapshot-period=1h".to_owned(),
     ];
     member.etcd_args = vec![
         flag("backup-restore-ca-cert-bundle-path", &sidecar_ca_file),
@@ -133,18 +209,13 @@ fn set_up(release: Release) -> (Pods, Ca, Ca) {
 }
 
 #[test]
-fn both_programs_and_etcd_talk_tls_and_renewed_certificates_are_used() {
+fn both_programs_and_etcd_talk_tls_with_renewed_certificates_too_and_data_comes_back() {
     for release in [V3_4_34, V3_5_27] {
         let (mut pods, etcd_ca, sidecar_ca) = set_up(release);
         let dir = pods.dir.path().to_owned();
         let member = &mut pods.members[0];
         member.start();
-        until("etcd serves", || {
-            https(&etcd_ca, member.wrapper, "/readyz").is_some_and(|it| it.contains(" 200 OK"))
-        });
-        until("it leads", || {
-            https(&sidecar_ca, member.sidecar, "/healthz").is_some_and(|it| it.contains("true"))
-        });
+        await_leading(member, &etcd_ca, &sidecar_ca);
         let headers = https(&sidecar_ca, member.sidecar, "/healthz")
             .unwrap()
             .to_ascii_lowercase();
@@ -171,8 +242,21 @@ fn both_programs_and_etcd_talk_tls_and_renewed_certificates_are_used() {
         until("it still leads", || {
             https(&new_ca, member.sidecar, "/healthz").is_some_and(|it| it.contains("true"))
         });
+        back_up(&pods, &etcd_ca, &new_ca, "YQ==");
+        let expected = back_up(&pods, &etcd_ca, &new_ca, "Yg==");
+        let member = &mut pods.members[0];
+        // etcd 3.5 waits 7 s for a watch to end.
+        member.server.as_mut().unwrap().kill().unwrap();
         member.signal_etcd(Signal::SIGTERM);
         assert_eq!(member.etcd_ended().code(), Some(0));
         assert_eq!(member.marked().as_deref(), Some("terminated"));
+
+        // The volume is lost, and what is in the store comes back.
+        member.kill();
+        fs::remove_dir_all(member.data_dir()).unwrap();
+        fs::write(dir.join("sidecar-ca.crt"), &new_ca.pem).unwrap();
+        member.start();
+        await_leading(member, &etcd_ca, &new_ca);
+        assert_eq!(everything(&pods, &etcd_ca), expected);
     }
 }

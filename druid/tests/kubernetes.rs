@@ -51,6 +51,14 @@ fn a_lease_is_made_patched_and_read_back_with_a_client_certificate() {
         .map(|it| it["user"]["username"].clone())
         .collect();
     assert_eq!(users, ["druid-admin"]);
+
+    // Whoever names an old version loses.
+    let old = json!({ "metadata": { "resourceVersion": "1" }, "spec": {} });
+    assert_eq!(client.send("PATCH", &one, Some((kind, &old))).0, 409);
+    let version = &read["metadata"]["resourceVersion"];
+    let current = json!({ "metadata": { "resourceVersion": version }, "spec": {} });
+    let (status, _) = client.send("PATCH", &one, Some((kind, &current)));
+    assert_eq!(status, 200);
 }
 
 #[test]

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod common_gateway;
 mod common_place;
 mod common_preflight;
 
@@ -18,7 +19,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use common_place::{DELTA, FULL, Place, druid, genuine, json, large, run, stderr, stdout, tree};
-use common_preflight::{Cluster, Release};
+use common_preflight::{Cluster, Node, Release};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -291,4 +292,66 @@ fn three_members_restored_apart_by_the_command_form_a_cluster() {
     }
     cluster.spawn_all();
     cluster.await_health();
+}
+
+/// What etcd says that its revision is.
+fn revision(node: &Node) -> i64 {
+    let body = serde_json::json!({"key": "YQ=="});
+    let answer = common_gateway::call(&node.client_url, "/v3/kv/range", &body);
+    answer["header"]["revision"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn an_etcd_that_was_never_written_to_is_backed_up_and_restored() {
+    for release in [Release::V3_4_34, Release::V3_5_27, Release::V3_6_15] {
+        let place = Place::new();
+        let store = place.text("store");
+        let live = Cluster::start(&[release]);
+        let url = &live.nodes[0].client_url;
+        let taken = run(&["snapshot", &store, "--once=full", "--endpoints", url]);
+        let name = stdout(&taken);
+        assert!(name.contains("Full-00000000-00000001-"), "{taken:?}");
+        let verified = place.verify(&[]);
+        assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+        let text = stdout(&verified);
+        assert!(text.contains("Restorable up to revision 1"), "{text}");
+        // It is of the same second, and takes nothing away.
+        let compacted = run(&["compact", &store, "--output=json"]);
+        assert_eq!(json(&compacted)["revision"], 1, "{compacted:?}");
+        assert_eq!(fs::read_dir(place.path("store/v2")).unwrap().count(), 2);
+        assert_eq!(place.verify(&[]).status.code(), Some(0));
+
+        let mut again = Cluster::prepare(&[release], "http", &[]);
+        let node = &again.nodes[0];
+        let restored = druid(&["restore", &store, "--output=json", "--name", &node.name])
+            .args(["--initial-cluster", &again.initial()])
+            .args(["--initial-advertise-peer-urls", &node.peer_url])
+            .args(["--initial-cluster-token", again.token(), "--data-dir"])
+            .arg(&node.data)
+            .output()
+            .unwrap();
+        assert_eq!(json(&restored)["revision"], 1, "{restored:?}");
+        again.spawn_all();
+        again.await_health();
+        assert_eq!(revision(&again.nodes[0]), 1);
+    }
+}
+
+#[test]
+fn an_etcd_that_is_behind_the_store_is_not_backed_up_into_it() {
+    let place = Place::genuine();
+    let live = Cluster::start(&[Release::V3_5_27]);
+    let url = &live.nodes[0].client_url;
+    let before = tree(&place.path("store"));
+    for once in ["--once=full", "--once=delta"] {
+        let refused = run(&["snapshot", &place.text("store"), once, "--endpoints", url]);
+        assert_eq!(refused.status.code(), Some(1), "{once}: {refused:?}");
+        let says = "etcd is at revision 1 and the store has 102";
+        assert!(stderr(&refused).contains(says), "{refused:?}");
+    }
+    assert!(tree(&place.path("store")) == before);
 }

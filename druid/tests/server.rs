@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
+use common_agent::backed::enable_auth;
 use common_agent::{Pod, Pods, get, time};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Release, until};
@@ -174,15 +175,28 @@ fn another_s_volume_is_refused_and_left_as_it_is() {
 
 #[test]
 fn a_member_that_lost_its_data_joins_again_and_votes_again() {
-    for release in [V3_4_34, V3_5_27] {
-        let mut pods = running(release, 3);
+    for (release, auth) in [(V3_4_34, false), (V3_5_27, false), (V3_5_27, true)] {
+        let mut pods = Pods::new(release, 3);
+        if auth {
+            pods.mounted["enable-grpc-gateway"] = json!(true);
+            pods.write_mounted();
+            let login = ["--etcd-username=root", "--etcd-password=secret"];
+            for member in &mut pods.members {
+                member.server_args.extend(login.map(str::to_owned));
+            }
+        }
+        pods.members.iter_mut().for_each(Pod::start);
+        pods.members.iter().for_each(Pod::await_ready);
+        if auth {
+            enable_auth(&mut pods.members[0]);
+        }
         let member = &mut pods.members[2];
         member.signal_etcd(Signal::SIGTERM);
         member.etcd_ended();
         fs::rename(member.data_dir(), member.home.join("lost")).unwrap();
         member.start_etcd();
         let took = time("it is ready again", || member.is_ready());
-        println!("{release:?}: joined again in {took:?}");
+        println!("{release:?}, auth {auth}: joined again in {took:?}");
         let log = member.log("server");
         assert!(log.contains("action=Rejoin"), "{log}");
         until("it votes", || {

@@ -10,155 +10,26 @@
 mod common_agent;
 mod common_preflight;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use common_agent::backed::{
+    ask, await_based, delete, everything, is_covered, kill_all, names, put, terminate_server,
+    with_store,
+};
 use common_agent::{Pod, Pods};
 use common_preflight::Release::{V3_4_34, V3_5_27};
-use common_preflight::{Release, until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use common_preflight::until;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-
-/// A member with a store, whose deltas come when asked for, by default.
-fn with_store(release: Release, extra: &[&str]) -> Pods {
-    let mut pods = Pods::new(release, 1);
-    pods.mounted["enable-grpc-gateway"] = json!(true);
-    pods.write_mounted();
-    let member = &mut pods.members[0];
-    member.server_args = vec![
-        "--storage-provider=Local".to_owned(),
-        "--store-container=bkp".to_owned(),
-        "--store-prefix=etcd-main".to_owned(),
-        format!(
-            "--snapstore-temp-directory={}/temp/deltas",
-            member.home.display()
-        ),
-        format!(
-            "--restoration-temp-snapshots-dir={}/temp/restore",
-            member.home.display()
-        ),
-        "--delta-snapshot-period=1h".to_owned(),
-    ];
-    member
-        .server_args
-        .extend(extra.iter().map(|it| (*it).to_owned()));
-    pods
-}
-
-fn store(member: &Pod) -> PathBuf {
-    member.home.join("bkp/etcd-main/v2")
-}
-
-/// The names in the store.
-fn names(member: &Pod) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(store(member)) else {
-        return Vec::new();
-    };
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
-    let mut names: Vec<String> = entries.map(|it| name(it).unwrap()).collect();
-    names.sort();
-    names
-}
-
-fn call(member: &Pod, path: &str, body: &Value) -> Value {
-    let mut stream = TcpStream::connect(("127.0.0.1", member.client)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(15)))
-        .unwrap();
-    let body = body.to_string();
-    let length = body.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (_, json) = text.split_once("\r\n\r\n").unwrap();
-    let answer: Value = serde_json::from_str(json).unwrap();
-    assert!(answer.get("header").is_some(), "{answer}");
-    answer
-}
-
-/// Returns the revision.
-fn put(member: &Pod, key: &str, value: &str) -> i64 {
-    let body = json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)});
-    revision_of(&call(member, "/v3/kv/put", &body))
-}
-
-fn delete(member: &Pod, key: &str) -> i64 {
-    let body = json!({"key": STANDARD.encode(key)});
-    revision_of(&call(member, "/v3/kv/deleterange", &body))
-}
-
-fn revision_of(answer: &Value) -> i64 {
-    answer["header"]["revision"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap()
-}
-
-/// Every key with its value, versions and revisions.
-fn everything(member: &Pod) -> BTreeMap<String, String> {
-    let all = STANDARD.encode([0]);
-    let answer = call(
-        member,
-        "/v3/kv/range",
-        &json!({"key": all, "range_end": all}),
-    );
-    let none = Vec::new();
-    let kvs = answer["kvs"].as_array().unwrap_or(&none);
-    kvs.iter()
-        .map(|kv| (kv["key"].to_string(), kv.to_string()))
-        .collect()
-}
-
-fn ask(member: &Pod, path: &str) -> Value {
-    let said = member.ask(path);
-    assert_eq!(said.status, 200, "{path}: {}", said.body);
-    serde_json::from_str(&said.body).unwrap()
-}
-
-/// Until the first full snapshot is in the store.
-fn await_based(member: &Pod) {
-    until("there is a full snapshot", || {
-        names(member).iter().any(|it| it.starts_with("Full-"))
-    });
-    until("it leads", || member.leads());
-}
 
 fn moved_aside(member: &Pod) -> Vec<PathBuf> {
     let entries = fs::read_dir(member.home.join("data")).unwrap();
     let paths = entries.map(|it| it.unwrap().path());
     let aside = |it: &PathBuf| it.to_string_lossy().contains(".before-");
     paths.filter(aside).collect()
-}
-
-/// Asks it to end, and waits.
-fn terminate_server(member: &mut Pod) -> Duration {
-    let mut server = member.server.take().unwrap();
-    let began = Instant::now();
-    kill(
-        Pid::from_raw(server.id().try_into().unwrap()),
-        Signal::SIGTERM,
-    )
-    .unwrap();
-    let mut status = None;
-    until("the server has ended", || {
-        status = server.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(0));
-    began.elapsed()
 }
 
 #[test]
@@ -194,10 +65,7 @@ fn what_is_covered_comes_back_after_the_volume_is_lost() {
         let expected = everything(member);
         assert_eq!(expected.len(), 39);
 
-        member.kill();
-        until("etcd is gone", || {
-            TcpStream::connect(("127.0.0.1", member.client)).is_err()
-        });
+        kill_all(member);
         fs::remove_dir_all(member.data_dir()).unwrap();
         let began = Instant::now();
         member.start();
@@ -232,7 +100,7 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
     let delta = ask(member, "/snapshot/delta");
     let name = delta["snapName"].as_str().unwrap().to_owned();
     assert!(names(member).contains(&name), "{name}");
-    let prefix = format!("{}/", store(member).display());
+    let prefix = format!("{}/", member.store.display());
     let created = delta["createdOn"].as_str().unwrap();
     assert!(
         created.starts_with("20") && created.ends_with('Z'),
@@ -254,7 +122,7 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
     });
     assert_eq!(delta, expected);
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(store(member).join(&name)), 0o600);
+    assert_eq!(mode(member.store.join(&name)), 0o600);
     assert_eq!(mode(member.home.join("temp/deltas")), 0o700);
 
     let latest = ask(member, "/snapshot/latest");
@@ -301,18 +169,10 @@ fn an_orderly_end_takes_what_is_not_in_the_store_yet_there() {
     }
     let last = put(member, "last", "v");
     let took = terminate_server(member);
-    let ending = format!("-{last:08}-");
-    let names = names(member);
-    let flushed = names
-        .iter()
-        .any(|it| it.starts_with("Incr-") && it.contains(&ending));
-    assert!(flushed, "up to {last}: {names:?}");
+    assert!(is_covered(member, last), "{last}: {:?}", names(member));
     println!("the end took {took:?}");
     let expected = everything(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     fs::remove_dir_all(member.data_dir()).unwrap();
     member.start();
     member.await_ready();
@@ -334,12 +194,7 @@ fn an_end_together_with_etcd_flushes_too() {
     let took = terminate_server(member);
     assert!(took < Duration::from_secs(20), "{took:?}");
     member.etcd_ended();
-    let ending = format!("-{last:08}-");
-    let names = names(member);
-    let flushed = names
-        .iter()
-        .any(|it| it.starts_with("Incr-") && it.contains(&ending));
-    assert!(flushed, "up to {last}: {names:?}");
+    assert!(is_covered(member, last), "{last}: {:?}", names(member));
 }
 
 #[test]
@@ -352,10 +207,7 @@ fn damaged_data_is_moved_aside_and_restored() {
     put(member, "a", "1");
     ask(member, "/snapshot/delta");
     let expected = everything(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     let database = member.data_dir().join("member/snap/db");
     let mut damaged = fs::read(&database).unwrap();
     damaged[..16384].fill(0xff);
@@ -378,10 +230,7 @@ fn an_empty_listing_deletes_nothing() {
     await_based(member);
     put(member, "a", "1");
     let expected = everything(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     // Good data and a store that is elsewhere: the data stays.
     let elsewhere = member.home.join("elsewhere");
     fs::rename(member.home.join("bkp"), &elsewhere).unwrap();
@@ -390,10 +239,7 @@ fn an_empty_listing_deletes_nothing() {
     assert_eq!(everything(member), expected);
     assert!(moved_aside(member).is_empty());
     await_based(member);
-    member.kill();
-    until("etcd is gone", || {
-        TcpStream::connect(("127.0.0.1", member.client)).is_err()
-    });
+    kill_all(member);
     // Broken data and a store that lists nothing: it is left as it is, and etcd does not start.
     fs::remove_dir_all(member.home.join("bkp")).unwrap();
     let database = member.data_dir().join("member/snap/db");
@@ -511,17 +357,10 @@ fn periods_and_limits_work_without_anybody_asking() {
     member.start();
     member.await_ready();
     await_based(member);
-    let covers = |member: &Pod, last: i64| {
-        let ending = format!("-{last:08}-");
-        let names = names(member);
-        names
-            .iter()
-            .any(|it| it.starts_with("Incr-") && it.contains(&ending))
-    };
     let last = put(member, "a", "1");
-    let period = common_agent::time("the period has passed", || covers(member, last));
+    let period = common_agent::time("the period has passed", || is_covered(member, last));
     let last = put(member, "b", &"x".repeat(8000));
-    let limit = common_agent::time("the limit was reached", || covers(member, last));
+    let limit = common_agent::time("the limit was reached", || is_covered(member, last));
     println!("after {period:?} by the period, after {limit:?} by the limit");
     assert!(period < Duration::from_secs(5) && limit < Duration::from_millis(1500));
 }

@@ -6,6 +6,7 @@
 //! that holds more than its name says), a chain is found; where data is missing, the refusal names
 //! what comes after the hole and gives the part that can be restored.
 
+use jiff::SignedDuration;
 use thiserror::Error;
 
 use super::Revision;
@@ -60,6 +61,12 @@ pub enum Flaw {
     #[error("its suffix {0} is of no known compression (gz, zlib, Z)")]
     Codec(String),
 }
+
+/// By so much the times of one history may contradict its revisions: clocks of members differ, two
+/// members may write for a moment, and etcd-backup-restore names a compaction for the time of its
+/// upload. An etcd that went back is left alone by us, and for longer than this by
+/// etcd-backup-restore.
+pub const ONE_HISTORY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Everything below a prefix, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,11 +142,15 @@ impl Listing {
         }
     }
 
-    /// Full snapshots that were made after the newest one by revision: etcd's revision went back,
-    /// or a clock did. Restoring the newest chain would not bring the latest data.
+    /// Full snapshots that were made more than [`ONE_HISTORY`] after the newest one by revision:
+    /// etcd's revision went back, or a clock did. Restoring the newest chain would not bring the
+    /// latest data.
     pub fn younger_but_lower(&self) -> impl Iterator<Item = &Object> {
-        let newest = self.bases().next().map(|it| it.key.name.created());
-        let younger = move |it: &&Object| newest.is_some_and(|at| it.key.name.created() > at);
+        let created = |it: &Object| it.key.name.created().time();
+        let newest = self.bases().next().map(created);
+        let younger = move |it: &&Object| {
+            newest.is_some_and(|at| created(it).duration_since(at) > ONE_HISTORY)
+        };
         self.bases().skip(1).filter(younger)
     }
 

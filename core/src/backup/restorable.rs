@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn two_histories_are_not_guessed_at() {
-        let younger = "Full-00000000-00000050-99.gz";
+        let younger = "Full-00000000-00000050-9999.gz";
         let refused = ask(&[FULL, A, younger], &[], Loss::Accepted).unwrap_err();
         assert!(refused.contains("--base"), "{refused}");
         let listing = listing(&[FULL, A, younger]);

@@ -49,8 +49,6 @@ pub(crate) struct Options {
     pub(crate) retention: Policy,
     /// What parts of uploads are in this store.
     pub(crate) parts: Parts,
-    /// User and password of etcd.
-    pub(crate) login: Option<(String, String)>,
 }
 
 /// Who leads, as far as this member knows.

@@ -1,3 +1,4 @@
+mod bucket;
 mod collecting;
 mod measure;
 pub(crate) mod store;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use druid_core::backup::Revision;
 use druid_core::backup::codec::Codec;
 use druid_core::backup::delta::{Change, Decoder};
 use druid_core::backup::leftovers::Parts;
@@ -25,7 +27,7 @@ use super::codec::{Limit, Packing, unpack};
 use super::schedule::CronSchedule;
 use super::snapshots::{Etcd, Handle, Leadership, Options, start};
 use crate::etcd::tests::common::{Cluster, Release};
-use crate::etcd::{Client, Keys};
+use crate::etcd::{Client, Keys, Login};
 use crate::store::Store;
 use crate::store::local::Local;
 use store::Failing;
@@ -64,7 +66,6 @@ pub(crate) fn options(temporary: &Path) -> Options {
             deltas: SignedDuration::ZERO,
         },
         parts: Parts::Copied,
-        login: None,
     }
 }
 
@@ -81,6 +82,15 @@ impl Bed {
 
     async fn on(cluster: Cluster, root: TempDir, change: impl FnOnce(&mut Options)) -> Self {
         let etcd = Client::new(cluster.nodes[0].client_url.parse().unwrap(), None).unwrap();
+        Self::through(cluster, etcd, root, change).await
+    }
+
+    async fn through(
+        cluster: Cluster,
+        etcd: Client,
+        root: TempDir,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
         let inner = Local::new(root.path().join("store"));
         let failing = Failing::new(Arc::new(inner));
         let mut options = options(root.path());
@@ -412,8 +422,9 @@ async fn etcd_with_users_is_backed_up_with_name_and_password() {
     let etcd = Client::new(cluster.nodes[0].client_url.parse().unwrap(), None).unwrap();
     put(&etcd, "a", "1").await;
     etcd.auth_enable("secret", D).await.unwrap();
-    let login = Some(("root".to_owned(), "secret".to_owned()));
-    let bed = Bed::on(cluster, tempfile::tempdir().unwrap(), |it| it.login = login).await;
+    let login = Login::new("root".to_owned(), "secret".to_owned());
+    let etcd = etcd.with_login(Some(&login));
+    let bed = Bed::through(cluster, etcd, tempfile::tempdir().unwrap(), |_| {}).await;
     bed.based().await;
     // The driver's client and this one share what they were given.
     put(&bed.etcd, "a", "2").await;

@@ -145,11 +145,10 @@ pub(super) fn of_status(status: &Status) -> Kind {
     if let Some(source) = status.source() {
         return of_transport(source);
     }
-    let text = status
-        .message()
-        .strip_prefix("etcdserver: ")
-        .unwrap_or(status.message())
-        .to_owned();
+    // Maintenance calls say it as etcd does to itself, with the code `Unknown`.
+    let of_login = status.message().strip_prefix("auth: ");
+    let text = status.message().strip_prefix("etcdserver: ");
+    let text = text.or(of_login).unwrap_or(status.message()).to_owned();
     match (status.code(), text.as_str()) {
         (Code::Unavailable, "leader changed") => Kind::LeaderChanged,
         (Code::Unavailable, "no leader") => Kind::NoLeader,
@@ -165,10 +164,16 @@ pub(super) fn of_status(status: &Status) -> Kind {
         (Code::OutOfRange, "mvcc: required revision has been compacted") => Kind::Compacted(None),
         (Code::OutOfRange, "mvcc: required revision is a future revision") => Kind::FutureRevision,
         (Code::ResourceExhausted, "mvcc: database space exceeded") => Kind::NoSpace,
-        (Code::InvalidArgument, "user name is empty") | (Code::Unauthenticated, _) => {
-            Kind::Unauthenticated(text)
-        }
+        (
+            Code::InvalidArgument,
+            "user name is empty"
+            | "revision of auth store is old"
+            | "authentication failed, invalid user ID or password",
+        )
+        | (Code::Unauthenticated, _) => Kind::Unauthenticated(text),
         (Code::PermissionDenied, _) => Kind::PermissionDenied(text),
+        (_, "permission denied") if of_login.is_some() => Kind::PermissionDenied(text),
+        (_, _) if of_login.is_some() => Kind::Unauthenticated(text),
         (code, _) => Kind::Other {
             code,
             message: text,

@@ -5,6 +5,7 @@
 pub(crate) mod endpoint;
 mod error;
 mod http;
+mod login;
 mod tls;
 mod types;
 mod watch;
@@ -13,22 +14,22 @@ mod watch;
 pub(crate) mod tests;
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use druid_core::member::MemberId;
 use druid_core::observed::{Alarm, Switch};
 use tokio::sync::OnceCell;
-use tonic::metadata::AsciiMetadataValue;
-use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use error::{Error, Kind};
 pub(crate) use http::Http;
+pub(crate) use login::Login;
+use login::Token;
 pub(crate) use tls::{Tls, TlsConfig, TlsError};
 pub(crate) use types::{Cas, HashKv, Keys, Kv, Member, MemberStatus, Range, RangeOptions};
 pub(crate) use watch::{Event, Watch};
@@ -59,6 +60,7 @@ pub(crate) struct Client {
     channel: Channel,
     http: Http,
     token: Token,
+    login: Option<Login>,
     quota: Arc<OnceCell<Option<u64>>>,
     /// Set if we talk TLS without a certificate of our own.
     nameless: bool,
@@ -67,22 +69,15 @@ pub(crate) struct Client {
 /// Calls with a name, once there is one.
 type Named = InterceptedService<Channel, Token>;
 
-/// What etcd gave us for user and password. Clones share it.
-#[derive(Clone, Debug, Default)]
-struct Token(Arc<RwLock<Option<AsciiMetadataValue>>>);
-
-impl Interceptor for Token {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let token = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(token) = token {
-            request.metadata_mut().insert("token", token);
+/// How to make a call as often as it takes.
+macro_rules! ask {
+    ($client:ident . $stub:ident, $call:ident, $request:expr) => {{
+        let request = $request;
+        move || {
+            let (mut stub, request) = ($client.$stub(), request.clone());
+            async move { stub.$call(request).await }
         }
-        Ok(request)
-    }
+    }};
 }
 
 /// A snapshot on its way.
@@ -120,6 +115,7 @@ impl Client {
             endpoint,
             http,
             token: Token::default(),
+            login: None,
             quota: Arc::default(),
             nameless: tls.is_some_and(|tls| !tls.has_certificate),
         })
@@ -194,7 +190,7 @@ impl Client {
             count_only: options.count_only,
         };
         let answer = self
-            .call("Range", deadline, self.kv().range(request))
+            .named("Range", deadline, ask!(self.kv, range, request))
             .await?;
         Ok(Range {
             kvs: answer.kvs.into_iter().map(Kv::from).collect(),
@@ -326,10 +322,10 @@ impl Client {
     ) -> Result<Option<i64>, Error> {
         let request = pb::LeaseTimeToLiveRequest { id, keys: false };
         let answer = self
-            .call(
+            .named(
                 "LeaseTimeToLive",
                 deadline,
-                self.lease().lease_time_to_live(request),
+                ask!(self.lease, lease_time_to_live, request),
             )
             .await?;
         Ok((answer.granted_ttl > 0).then_some(answer.granted_ttl))
@@ -374,7 +370,7 @@ impl Client {
     pub(crate) async fn status(&self, deadline: Duration) -> Result<MemberStatus, Error> {
         let request = pb::StatusRequest {};
         let answer = self
-            .call("Status", deadline, self.maintenance().status(request))
+            .named("Status", deadline, ask!(self.maintenance, status, request))
             .await?;
         let header = answer
             .header
@@ -402,7 +398,11 @@ impl Client {
             self.get(b"\0", true, deadline).await?;
             let request = pb::MemberListRequest { linearizable: true };
             let answer = self
-                .call("MemberList", deadline, self.cluster().member_list(request))
+                .named(
+                    "MemberList",
+                    deadline,
+                    ask!(self.cluster, member_list, request),
+                )
                 .await?;
             Ok(answer.members.into_iter().map(Member::from).collect())
         };
@@ -423,7 +423,11 @@ impl Client {
             is_learner: true,
         };
         let answer = self
-            .call("MemberAdd", deadline, self.cluster().member_add(request))
+            .named(
+                "MemberAdd",
+                deadline,
+                ask!(self.cluster, member_add, request),
+            )
             .await?;
         let member = answer
             .member
@@ -438,10 +442,10 @@ impl Client {
         deadline: Duration,
     ) -> Result<(), Error> {
         let request = pb::MemberPromoteRequest { id: id.0 };
-        self.call(
+        self.named(
             "MemberPromote",
             deadline,
-            self.cluster().member_promote(request),
+            ask!(self.cluster, member_promote, request),
         )
         .await?;
         Ok(())
@@ -454,10 +458,10 @@ impl Client {
         deadline: Duration,
     ) -> Result<(), Error> {
         let request = pb::MemberRemoveRequest { id: id.0 };
-        self.call(
+        self.named(
             "MemberRemove",
             deadline,
-            self.cluster().member_remove(request),
+            ask!(self.cluster, member_remove, request),
         )
         .await?;
         Ok(())
@@ -474,10 +478,10 @@ impl Client {
             id: id.0,
             peer_ur_ls: peer_urls.to_vec(),
         };
-        self.call(
+        self.named(
             "MemberUpdate",
             deadline,
-            self.cluster().member_update(request),
+            ask!(self.cluster, member_update, request),
         )
         .await?;
         Ok(())
@@ -490,7 +494,7 @@ impl Client {
             ..pb::AlarmRequest::default()
         };
         let answer = self
-            .call("Alarm", deadline, self.maintenance().alarm(request))
+            .named("Alarm", deadline, ask!(self.maintenance, alarm, request))
             .await?;
         Ok(answer.alarms.into_iter().map(types::alarm_of).collect())
     }
@@ -530,7 +534,7 @@ impl Client {
             member_id: member.0,
             alarm: alarm.into(),
         };
-        self.call("Alarm", deadline, self.maintenance().alarm(request))
+        self.named("Alarm", deadline, ask!(self.maintenance, alarm, request))
             .await?;
         Ok(())
     }
@@ -545,7 +549,7 @@ impl Client {
             revision: at_revision,
         };
         let answer = self
-            .call("HashKV", deadline, self.maintenance().hash_kv(request))
+            .named("HashKV", deadline, ask!(self.maintenance, hash_kv, request))
             .await?;
         Ok(HashKv {
             hash: answer.hash,
@@ -557,10 +561,10 @@ impl Client {
     /// Hands leadership over; only the leader can, and only to a voter.
     pub(crate) async fn move_leader(&self, to: MemberId, deadline: Duration) -> Result<(), Error> {
         let request = pb::MoveLeaderRequest { target_id: to.0 };
-        self.call(
+        self.named(
             "MoveLeader",
             deadline,
-            self.maintenance().move_leader(request),
+            ask!(self.maintenance, move_leader, request),
         )
         .await?;
         Ok(())
@@ -569,10 +573,10 @@ impl Client {
     /// Gives free pages back to the file system; the member serves nothing meanwhile.
     pub(crate) async fn defragment(&self, deadline: Duration) -> Result<(), Error> {
         let request = pb::DefragmentRequest {};
-        self.call(
+        self.named(
             "Defragment",
             deadline,
-            self.maintenance().defragment(request),
+            ask!(self.maintenance, defragment, request),
         )
         .await?;
         Ok(())
@@ -582,35 +586,17 @@ impl Client {
     pub(crate) async fn snapshot(&self, deadline: Duration) -> Result<Snapshot, Error> {
         let request = pb::SnapshotRequest {};
         let stream = self
-            .call("Snapshot", deadline, self.maintenance().snapshot(request))
+            .named(
+                "Snapshot",
+                deadline,
+                ask!(self.maintenance, snapshot, request),
+            )
             .await?;
         Ok(Snapshot {
             client: self.clone(),
             stream,
             remaining: 0,
         })
-    }
-
-    /// Makes further calls of this client and its clones in the name of a user. etcd forgets it
-    /// after some minutes without a call, and says so.
-    pub(crate) async fn login(
-        &self,
-        name: &str,
-        password: &str,
-        deadline: Duration,
-    ) -> Result<(), Error> {
-        const CALL: &str = "Authenticate";
-        let request = pb::AuthenticateRequest {
-            name: name.to_owned(),
-            password: password.to_owned(),
-        };
-        let answer = self
-            .call(CALL, deadline, self.auth().authenticate(request))
-            .await?;
-        let token = AsciiMetadataValue::try_from(answer.token)
-            .map_err(|_| self.error(CALL, Kind::BadAnswer("no token".to_owned())))?;
-        *self.token.0.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
-        Ok(())
     }
 
     /// Whether authentication is on, found out in the one way that harms no release.
@@ -732,8 +718,11 @@ impl Client {
             .max_decoding_message_size(usize::MAX)
     }
 
-    fn cluster(&self) -> pb::cluster_client::ClusterClient<Channel> {
-        pb::cluster_client::ClusterClient::new(self.channel.clone())
+    fn cluster(&self) -> pb::cluster_client::ClusterClient<Named> {
+        pb::cluster_client::ClusterClient::with_interceptor(
+            self.channel.clone(),
+            self.token.clone(),
+        )
     }
 
     fn maintenance(&self) -> pb::maintenance_client::MaintenanceClient<Named> {

@@ -214,6 +214,43 @@ async fn authentication_is_noticed(etcd: &Client) {
     assert!(!error.is_ambiguous());
 }
 
+/// Each with a client that has not logged in yet.
+async fn calls_in_the_name_of_a_user_log_in(etcd: &Client) {
+    let named = |password: &str| {
+        let client = Client::new(etcd.endpoint().clone(), None).unwrap();
+        client.with_login(Some(&Login::new("root".to_owned(), password.to_owned())))
+    };
+    let fresh = || named("secret");
+    fresh().watch(b"", 1, D).await.unwrap();
+    fresh().snapshot(D).await.unwrap();
+    fresh().defragment(D).await.unwrap();
+    fresh().hash_kv(0, D).await.unwrap();
+    fresh().alarms(D).await.unwrap();
+    fresh().revision(D).await.unwrap();
+    assert_eq!(fresh().lease_granted_ttl(1, D).await.unwrap(), None);
+    let own = fresh().member_list(D).await.unwrap().remove(0);
+    let updated = fresh().member_update(own.id, &own.peer_urls, D).await;
+    updated.unwrap();
+    let url = ["http://127.0.0.1:1".to_owned()];
+    let learner = fresh().member_add_learner(&url, D).await.unwrap();
+    match fresh().member_promote(learner, D).await.unwrap_err().kind {
+        Kind::Refused(why) => assert!(why.contains("in sync with leader"), "{why}"),
+        other => panic!("{other}"),
+    }
+    fresh().member_remove(learner, D).await.unwrap();
+    let etcd = fresh();
+    etcd.revision(D).await.unwrap();
+    etcd.put(b"a", b"b", None, D).await.unwrap();
+    let error = named("wrong").revision(D).await.unwrap_err().to_string();
+    assert!(error.contains("invalid user ID or password"), "{error}");
+    let error = named("wrong")
+        .watch(b"", 1, D)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("invalid user ID or password"), "{error}");
+}
+
 async fn every_call_works(release: Release, version: Version) {
     let (cluster, etcd) = one(release);
     cluster.await_cluster_version(&version.minor.to_string());
@@ -226,6 +263,7 @@ async fn every_call_works(release: Release, version: Version) {
     alarms_go_up_and_down(&etcd).await;
     a_snapshot_ends_with_its_own_digest(&etcd).await;
     authentication_is_noticed(&etcd).await;
+    calls_in_the_name_of_a_user_log_in(&etcd).await;
 }
 
 #[tokio::test]

@@ -68,6 +68,22 @@ impl Watch {
         start_revision: i64,
         deadline: Duration,
     ) -> Result<Self, Error> {
+        let error = match Self::create(client, prefix, start_revision, deadline).await {
+            Err(error) if of_a_stranger(&error) => error,
+            opened => return opened,
+        };
+        if !client.log_in(deadline).await? {
+            return Err(error);
+        }
+        Self::create(client, prefix, start_revision, deadline).await
+    }
+
+    async fn create(
+        client: &Client,
+        prefix: &[u8],
+        start_revision: i64,
+        deadline: Duration,
+    ) -> Result<Self, Error> {
         let (requests, stream) = mpsc::channel(16);
         let (key, range_end) = Keys::Prefix(prefix).bounds();
         let create = pb::WatchCreateRequest {
@@ -147,11 +163,29 @@ impl Watch {
             Kind::Compacted(Some(answer.compact_revision))
         } else if answer.cancel_reason.contains("no leader") {
             Kind::NoLeader
+        } else if DENIED.iter().any(|it| answer.cancel_reason.contains(it)) {
+            Kind::PermissionDenied(answer.cancel_reason.clone())
         } else {
             Kind::Refused(format!("watch canceled: {}", answer.cancel_reason))
         };
         self.client.error("Watch", kind)
     }
+}
+
+/// Why etcd cancels a watch of somebody that it does not know. 3.4 always says the first.
+const DENIED: [&str; 4] = [
+    "permission denied",
+    "invalid auth token",
+    "user name is empty",
+    "revision of auth store is old",
+];
+
+/// Whether a login might help.
+fn of_a_stranger(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        Kind::Unauthenticated(_) | Kind::PermissionDenied(_)
+    )
 }
 
 fn event(event: pb::Event) -> Option<Event> {

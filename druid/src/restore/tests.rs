@@ -4,6 +4,7 @@ mod carrying;
 mod cases;
 mod etcd;
 mod flips;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

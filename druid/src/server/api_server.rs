@@ -85,6 +85,24 @@ pub(crate) enum ApiError {
     Http(#[from] http::Error),
 }
 
+impl ApiError {
+    /// Whether the same request may go through a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Web(_) | Self::Conflict(_) => true,
+            Self::Status { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Read { .. }
+            | Self::Kubeconfig { .. }
+            | Self::Yaml { .. }
+            | Self::NoLease { .. }
+            | Self::Json { .. }
+            | Self::Http(_) => false,
+        }
+    }
+}
+
 /// An API server, and as whom we come to it.
 #[derive(Debug)]
 pub(crate) struct ApiServer {

@@ -131,7 +131,7 @@ pub(crate) struct Args {
     /// Let a member whose data is broken begin anew where the store is empty
     #[arg(long)]
     pub(super) accept_empty_store: bool,
-    /// The user of etcd that snapshots are taken as
+    /// The user of etcd that it is asked as, which needs the role root
     #[arg(long, value_name = "NAME")]
     pub(super) etcd_username: Option<String>,
     /// Its password

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::etcd::endpoint::ParseEndpointError;
-use crate::etcd::{self, Client, Endpoint, Tls, TlsConfig, TlsError};
+use crate::etcd::{self, Client, Endpoint, Login, Tls, TlsConfig, TlsError};
 use crate::stamp::Stamp;
 
 /// How often the certificates are looked at, at most.
@@ -27,6 +27,9 @@ pub(crate) enum ClientsError {
     /// No address at all.
     #[error("--endpoints is empty: give the client URL of the member beside us")]
     None,
+    /// Half a login.
+    #[error("--etcd-username and --etcd-password are given together or not at all")]
+    Login,
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -41,6 +44,7 @@ pub(crate) struct Clients {
     local: Endpoint,
     service: Vec<Endpoint>,
     tls: Tls,
+    login: Option<Login>,
     made: Mutex<Made>,
 }
 
@@ -59,12 +63,14 @@ impl Clients {
         local: Endpoint,
         service: Vec<Endpoint>,
         tls: Tls,
+        login: Option<Login>,
     ) -> Result<Self, ClientsError> {
-        let made = make(&local, &service, &tls)?;
+        let made = make(&local, &service, &tls, login.as_ref())?;
         Ok(Self {
             local,
             service,
             tls,
+            login,
             made: Mutex::new(made),
         })
     }
@@ -92,7 +98,7 @@ impl Clients {
             source,
         })?;
         let config = self.with(|made| made.config.clone());
-        Ok(Client::new(endpoint, config.as_ref())?)
+        Ok(Client::new(endpoint, config.as_ref())?.with_login(self.login.as_ref()))
     }
 
     /// The address of the member beside us.
@@ -110,7 +116,7 @@ impl Clients {
         if made.looked.elapsed() >= EVERY {
             made.looked = Instant::now();
             if made.stamp != stamp(&self.tls) {
-                match make(&self.local, &self.service, &self.tls) {
+                match make(&self.local, &self.service, &self.tls, self.login.as_ref()) {
                     Ok(new) => {
                         tracing::info!("the certificates for etcd were read again");
                         *made = new;
@@ -125,10 +131,18 @@ impl Clients {
     }
 }
 
-fn make(local: &Endpoint, service: &[Endpoint], tls: &Tls) -> Result<Made, ClientsError> {
+fn make(
+    local: &Endpoint,
+    service: &[Endpoint],
+    tls: &Tls,
+    login: Option<&Login>,
+) -> Result<Made, ClientsError> {
     let stamp = stamp(tls);
     let config = tls.read()?;
-    let client = |endpoint: &Endpoint| Client::new(endpoint.clone(), config.as_ref());
+    let client = |endpoint: &Endpoint| {
+        let client = Client::new(endpoint.clone(), config.as_ref());
+        client.map(|it| it.with_login(login))
+    };
     Ok(Made {
         local: client(local)?,
         service: service.iter().map(client).collect::<Result<_, _>>()?,

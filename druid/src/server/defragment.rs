@@ -204,7 +204,7 @@ mod tests {
             .map(|it| it.client_url.parse().unwrap());
         let urls: Vec<crate::etcd::Endpoint> = urls.collect();
         let local = urls[0].clone();
-        Arc::new(Clients::new(local, urls, crate::etcd::Tls::default()).unwrap())
+        Arc::new(Clients::new(local, urls, crate::etcd::Tls::default(), None).unwrap())
     }
 
     #[tokio::test]

@@ -132,7 +132,7 @@ mod tests {
         let cluster = Cluster::start(&[Release::V3_5_27, Release::V3_5_27]);
         let local = cluster.nodes[1].client_url.parse().unwrap();
         let tls = crate::etcd::Tls::default();
-        let clients = Arc::new(Clients::new(local, Vec::new(), tls).unwrap());
+        let clients = Arc::new(Clients::new(local, Vec::new(), tls, None).unwrap());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = watch::channel(false);

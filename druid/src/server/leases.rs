@@ -14,10 +14,11 @@ use super::clients::Clients;
 use super::leadership::Leadership;
 use super::mounted::Source;
 use crate::clock;
+use crate::store::backoff::{Backoff, chances};
 
-/// For the API server.
+/// For one answer of the API server, or of etcd.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Before the lease of full snapshots is written again.
+/// Before a lease that could not be written is tried again.
 const RETRY: Duration = Duration::from_mins(1);
 /// How often a conflict is tried again at once.
 const CONFLICTS: u32 = 5;
@@ -37,17 +38,21 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct Leases {
     api: Option<ApiServer>,
+    deadline: Duration,
 }
 
 impl Leases {
     pub(crate) fn new(api: Option<ApiServer>) -> Self {
-        Self { api }
+        Self {
+            api,
+            deadline: DEADLINE,
+        }
     }
 
     /// Whether a member ever ran, by its lease. Not knowing is no.
     pub(crate) async fn ran_before(&self, member: &MemberName) -> bool {
         let Some(api) = &self.api else { return false };
-        match api.lease(&member.0, DEADLINE).await {
+        match api.lease(&member.0, self.deadline).await {
             Ok(lease) => Held::of(&lease).ran_before(),
             Err(error) => {
                 tracing::warn!(%error, "it is not known whether this member ran before");
@@ -56,15 +61,39 @@ impl Leases {
         }
     }
 
+    /// Says that there is a full snapshot which was not made by a server. A failure that may pass is
+    /// tried again for some seconds. `false`: there is no API server.
+    pub(crate) async fn tell_full(
+        &self,
+        name: &str,
+        last: Revision,
+        created: Timestamp,
+    ) -> Result<bool, ApiError> {
+        let mut chances = chances();
+        let mut failed = 0;
+        loop {
+            let error = match self.full(name, last, created).await {
+                Ok(()) => return Ok(self.api.is_some()),
+                Err(error) => error,
+            };
+            failed += 1;
+            let pause = Backoff::REQUEST.pause(failed, &mut chances);
+            match pause.filter(|_| error.may_pass()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
     async fn full(&self, name: &str, last: Revision, created: Timestamp) -> Result<(), ApiError> {
         let Some(api) = &self.api else { return Ok(()) };
         let mut conflicts = 0;
         loop {
-            let held = Held::of(&api.lease(name, DEADLINE).await?);
+            let held = Held::of(&api.lease(name, self.deadline).await?);
             let Some(patch) = lease::full(&held, last, created) else {
                 return Ok(());
             };
-            match api.patch(name, &patch, DEADLINE).await {
+            match api.patch(name, &patch, self.deadline).await {
                 Err(ApiError::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
                 done => return done,
             }
@@ -73,9 +102,9 @@ impl Leases {
 
     async fn delta(&self, name: &str, newest: Option<Revision>) -> Result<(), ApiError> {
         let Some(api) = &self.api else { return Ok(()) };
-        let held = Held::of(&api.lease(name, DEADLINE).await?);
+        let held = Held::of(&api.lease(name, self.deadline).await?);
         let patch = lease::delta(&held, newest, clock::now());
-        api.patch(name, &patch, DEADLINE).await
+        api.patch(name, &patch, self.deadline).await
     }
 }
 
@@ -146,7 +175,8 @@ pub(crate) struct Names {
     pub(crate) delta: String,
 }
 
-/// Tells of snapshots as they are taken, until nobody takes any more.
+/// Tells of snapshots as they are taken, until nobody takes any more. What was said last is told even
+/// then.
 pub(crate) async fn follow_snapshots(
     leases: Arc<Leases>,
     names: Names,
@@ -155,23 +185,24 @@ pub(crate) async fn follow_snapshots(
     if leases.api.is_none() {
         return;
     }
-    let mut told_full = None;
+    let mut told = Progress::default();
     loop {
         let now = progress.borrow_and_update().clone();
         if let Some((last, created)) = now.full
-            && told_full != now.full
+            && told.full != now.full
         {
             match leases.full(&names.full, last, created).await {
-                Ok(()) => told_full = now.full,
+                Ok(()) => told.full = now.full,
                 Err(error) => tracing::warn!(%error, "the lease of full snapshots is not renewed"),
             }
         }
-        if now.tick > 0
-            && let Err(error) = leases.delta(&names.delta, now.delta).await
-        {
-            tracing::warn!(%error, "the lease of deltas is not renewed");
+        if told.tick != now.tick {
+            match leases.delta(&names.delta, now.delta).await {
+                Ok(()) => told.tick = now.tick,
+                Err(error) => tracing::warn!(%error, "the lease of deltas is not renewed"),
+            }
         }
-        let changed = if told_full == now.full {
+        let changed = if (told.full, told.tick) == (now.full, now.tick) {
             progress.changed().await
         } else {
             match tokio::time::timeout(RETRY, progress.changed()).await {

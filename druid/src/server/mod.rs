@@ -13,7 +13,7 @@ mod defragment;
 mod delegate;
 mod initialization;
 mod leadership;
-mod leases;
+pub(crate) mod leases;
 mod members;
 mod metrics;
 mod mounted;
@@ -32,16 +32,17 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+pub(crate) use api_server::ApiError;
 pub(crate) use args::Args;
 
 use crate::data_dir::{DataDir, DataDirError};
-use crate::etcd::{Endpoint, Tls};
+use crate::etcd::{Endpoint, Login, Tls};
 use crate::serve;
 use crate::serve::tls::{CertificateError, Certificates};
 use api::Api;
-use api_server::{ApiError, ApiServer};
+use api_server::ApiServer;
 use clients::{Clients, ClientsError};
 use defragment::{Defragmenter, Schedule, ScheduleError};
 use delegate::Delegate;
@@ -58,6 +59,8 @@ use stored::StoredError;
 const FLUSH: Duration = Duration::from_secs(24);
 /// When it is no longer waited for.
 const FLUSHED: Duration = Duration::from_secs(26);
+/// How long the leases may take to tell of it.
+const TOLD: Duration = Duration::from_secs(2);
 
 /// So much longer a delegated snapshot is waited for than its sidecar waits.
 const GRACE: Duration = Duration::from_secs(10);
@@ -152,13 +155,19 @@ async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
         deadline: args.etcd_connection_timeout_leader_election.0,
     };
     tasks.spawn(follow.run(tell, stopped.clone()));
-    shared.start(args, schedule, snapshots.as_ref(), &mut tasks);
+    shared.start(args, schedule, &mut tasks);
+    let telling = shared.tell_snapshots(args, snapshots.as_ref());
     let api = shared.api(args, initialization, snapshots.clone());
     tracing::info!(port = args.server_port, "serving");
     let server = tokio::spawn(serve::serve(listener, certificates, Arc::new(api), stopped));
     until_stopped(&stop).await?;
     if let Some(snapshots) = snapshots {
         flush(snapshots.as_ref()).await;
+    }
+    if let Some(telling) = telling
+        && tokio::time::timeout(TOLD, telling).await.is_err()
+    {
+        tracing::warn!("the leases of snapshots do not say what was taken last");
     }
     tasks.abort_all();
     let _ = server.await;
@@ -201,13 +210,7 @@ impl Shared {
     }
 
     /// What goes on beside the answers.
-    fn start(
-        &self,
-        args: &Args,
-        schedule: Schedule,
-        snapshots: Option<&Arc<dyn Snapshots>>,
-        tasks: &mut JoinSet<()>,
-    ) {
+    fn start(&self, args: &Args, schedule: Schedule, tasks: &mut JoinSet<()>) {
         let clients = || Arc::clone(&self.clients);
         let defragmenter = Defragmenter {
             clients: clients(),
@@ -222,26 +225,32 @@ impl Shared {
             args.use_etcd_wrapper,
             self.leadership.clone(),
         ));
-        let leases = || Arc::clone(&self.leases);
-        if args.enable_snapshot_lease_renewal
-            && let Some(snapshots) = snapshots
-        {
-            let names = leases::Names {
-                full: args.full_snapshot_lease_name.clone(),
-                delta: args.delta_snapshot_lease_name.clone(),
-            };
-            let progress = snapshots.progress();
-            tasks.spawn(leases::follow_snapshots(leases(), names, progress));
-        }
         if args.enable_member_lease_renewal {
             tasks.spawn(leases::heartbeat(
-                leases(),
+                Arc::clone(&self.leases),
                 clients(),
                 self.source.clone(),
                 args.k8s_heartbeat_duration.0,
                 self.leadership.clone(),
             ));
         }
+    }
+
+    /// Ends once nobody takes snapshots any more and the last is told.
+    fn tell_snapshots(
+        &self,
+        args: &Args,
+        snapshots: Option<&Arc<dyn Snapshots>>,
+    ) -> Option<JoinHandle<()>> {
+        let snapshots = snapshots.filter(|_| args.enable_snapshot_lease_renewal)?;
+        let names = leases::Names {
+            full: args.full_snapshot_lease_name.clone(),
+            delta: args.delta_snapshot_lease_name.clone(),
+        };
+        let (leases, progress) = (Arc::clone(&self.leases), snapshots.progress());
+        Some(tokio::spawn(leases::follow_snapshots(
+            leases, names, progress,
+        )))
     }
 }
 
@@ -320,7 +329,17 @@ fn clients(args: &Args, source: &Source) -> Result<Clients, ClientsError> {
         cert: args.cert.clone(),
         key: args.key.clone(),
     };
-    Clients::new(local, service, tls)
+    let login = match (&args.etcd_username, &args.etcd_password) {
+        (Some(name), Some(password)) => Some(Login::new(name.clone(), password.clone())),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(ClientsError::Login),
+    };
+    Clients::new(local, service, tls, login)
+}
+
+/// The leases that the environment gives us, for commands too.
+pub(crate) fn leases() -> Result<Leases, ApiError> {
+    Ok(Leases::new(Environment::read().api_server()?))
 }
 
 /// What is not given by flags.

@@ -147,7 +147,6 @@ impl SnapshotArgs {
         provider: Provider,
         prefix: Prefix,
         temporary: PathBuf,
-        login: Option<(String, String)>,
         now: Timestamp,
     ) -> Result<Options, SnapshotArgsError> {
         Ok(Options {
@@ -170,7 +169,6 @@ impl SnapshotArgs {
                 | Provider::Ecs
                 | Provider::Ocs => Parts::Copied,
             },
-            login,
         })
     }
 

@@ -33,9 +33,6 @@ pub(crate) enum StoredError {
     /// The disk.
     #[error("--snapstore-temp-directory {0}")]
     Temporary(String),
-    /// Half a login.
-    #[error("--etcd-username and --etcd-password are given together or not at all")]
-    Login,
 }
 
 /// Opens the store and starts what goes on beside. Nothing without `--storage-provider`. `end` is how
@@ -91,15 +88,8 @@ pub(crate) fn full_deadline(args: &Args) -> Duration {
 }
 
 fn options(args: &Args, provider: Provider, location: &Location) -> Result<Options, StoredError> {
-    let login = match (&args.etcd_username, &args.etcd_password) {
-        (Some(user), Some(password)) => Some((user.clone(), password.clone())),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => return Err(StoredError::Login),
-    };
     let temporary = args.store.temporary().to_owned();
     let prefix = location.prefix.clone();
     let now = clock::now();
-    Ok(args
-        .snapshots
-        .options(provider, prefix, temporary, login, now)?)
+    Ok(args.snapshots.options(provider, prefix, temporary, now)?)
 }

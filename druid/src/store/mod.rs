@@ -7,7 +7,7 @@
 //! [`flags`] and [`credentials`] say which store, [`location`] opens it; [`read`] and [`upload`] are
 //! the ways in and out for code that blocks.
 
-mod backoff;
+pub(crate) mod backoff;
 pub(crate) mod credentials;
 pub(crate) mod flags;
 mod http;
@@ -21,10 +21,10 @@ mod refused;
 mod remote;
 pub(crate) mod renewing;
 #[cfg(test)]
-mod test_faults;
+pub(crate) mod test_faults;
 #[cfg(test)]
 #[path = "../../tests/common_stores/mod.rs"]
-mod test_servers;
+pub(crate) mod test_servers;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upload;

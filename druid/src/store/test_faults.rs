@@ -24,7 +24,7 @@ use super::{Body, ErrorKind, Piece};
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug)]
-enum Act {
+pub(crate) enum Act {
     /// The server answers it.
     Pass,
     /// It is answered here, with nothing but a status.
@@ -36,22 +36,22 @@ enum Act {
 }
 
 /// One request: `PUT /backups/p/a?partNumber=1...`, and how often this very one came before.
-struct Seen<'a> {
-    line: &'a str,
-    before: usize,
+pub(crate) struct Seen<'a> {
+    pub(crate) line: &'a str,
+    pub(crate) before: usize,
 }
 
 type Rule = Arc<dyn Fn(Seen<'_>) -> Act + Send + Sync>;
 
 /// The proxy, and what was asked of it.
-struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Proxy {
-    async fn start(
+    pub(crate) async fn start(
         server: &S3Server,
         rule: impl Fn(Seen<'_>) -> Act + Send + Sync + 'static,
     ) -> Self {
@@ -81,12 +81,12 @@ impl Proxy {
         self.seen.lock().unwrap().clone()
     }
 
-    fn count(&self, wanted: impl Fn(&str) -> bool) -> usize {
+    pub(crate) fn count(&self, wanted: impl Fn(&str) -> bool) -> usize {
         self.seen().iter().filter(|it| wanted(it)).count()
     }
 
     /// A store behind it, with three quick tries.
-    fn location(&self, server: &S3Server, deadline: Duration) -> Location {
+    pub(crate) fn location(&self, server: &S3Server, deadline: Duration) -> Location {
         let url = format!("http://{}", self.address);
         let env = server.variables_for(&url, S3_SECRET).into_iter().collect();
         let patience = Patience {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ArgAction::Set;
 use druid_core::backup::restorable::{Begin, Loss};
 use serde::Serialize;
 use thiserror::Error;
@@ -15,6 +16,8 @@ use crate::clock;
 use crate::report::text;
 use crate::restore::compact::{CompactError, Compacted, compact};
 use crate::restore::database::{Progress, Source};
+use crate::server::leases::Leases;
+use crate::server::{self, ApiError};
 use crate::store::StoreError;
 
 /// Make one full snapshot of the newest one and the deltas after it.
@@ -24,7 +27,8 @@ use crate::store::StoreError;
 /// stays until garbage collection takes it. It is read back before the command says that it is there.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
-Exit codes: 0 the new full snapshot is in the store, 1 it is not, and the store is as it was.
+Exit codes: 0 the new full snapshot is in the store, 1 it is not, and the store is as it was. A lease
+that cannot be renewed is told, and changes nothing.
 
 Example:
   druid compact s3://bucket/etcd-main")]
@@ -38,6 +42,16 @@ pub(crate) struct Args {
     /// How to say it.
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
+    /// Whether to tell of the new snapshot in its Kubernetes lease, where there is an API server
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", action = Set, value_name = "BOOL")]
+    enable_snapshot_lease_renewal: bool,
+    /// The lease of full snapshots, in the namespace `POD_NAMESPACE`
+    #[arg(long, default_value = "full-snapshot-revisions", value_name = "NAME")]
+    full_snapshot_lease_name: String,
+    /// Accepted: the lease of deltas stays as it is
+    #[arg(long, hide = true)]
+    delta_snapshot_lease_name: Option<String>,
     /// Accepted: nothing is restored into a data directory
     #[arg(short, long, hide = true)]
     data_dir: Option<PathBuf>,
@@ -61,6 +75,8 @@ enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Compact(#[from] CompactError),
+    #[error("--enable-snapshot-lease-renewal: {0}")]
+    Api(#[from] ApiError),
     #[error("{}: {source}; give another --temp-dir", path.display())]
     Temporary {
         path: PathBuf,
@@ -82,17 +98,25 @@ struct Report {
     rows_before: u64,
     rows: u64,
     milliseconds: u64,
+    lease_renewed: bool,
 }
 
 /// Compacts and says what came of it.
 pub(crate) async fn run(args: Args) -> ExitCode {
     let began = Instant::now();
     let output = args.output;
+    let lease = args
+        .enable_snapshot_lease_renewal
+        .then(|| args.full_snapshot_lease_name.clone());
     match compacted(args).await {
         Err(error) => output::fail("compact", &error),
-        Ok(compacted) => {
+        Ok((compacted, leases)) => {
             let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let report = report(&compacted, took);
+            let lease_renewed = match &lease {
+                Some(name) => renew(&leases, name, &compacted).await,
+                None => false,
+            };
+            let report = report(&compacted, took, lease_renewed);
             match output {
                 Format::Json => output::json(&report),
                 Format::Text => output::say(&words(&report)),
@@ -102,7 +126,32 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn compacted(args: Args) -> Result<Compacted, Error> {
+/// Whether the lease says it now. If not, says why.
+async fn renew(leases: &Leases, name: &str, compacted: &Compacted) -> bool {
+    let (last, created) = {
+        let name = &compacted.object.key.name;
+        (name.last(), name.created().time())
+    };
+    let why = match leases.tell_full(name, last, created).await {
+        Ok(true) => return true,
+        Ok(false) => {
+            "there is no API server (set POD_NAME, POD_NAMESPACE and, outside of a pod, KUBECONFIG)"
+                .to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    let why = format!("the snapshot is in the store; lease {name} is not renewed: {why}");
+    output::warn("compact", &why);
+    false
+}
+
+async fn compacted(args: Args) -> Result<(Compacted, Leases), Error> {
+    // One that cannot be reached is an error only once there is something to tell.
+    let leases = if args.enable_snapshot_lease_renewal {
+        server::leases()?
+    } else {
+        Leases::new(None)
+    };
     let location = args.at.open()?;
     let listing = location.listing().await?;
     let runtime = Handle::current();
@@ -125,10 +174,10 @@ async fn compacted(args: Args) -> Result<Compacted, Error> {
         shown.end();
         Ok(compacted)
     });
-    work.await?
+    Ok((work.await??, leases))
 }
 
-fn report(compacted: &Compacted, milliseconds: u64) -> Report {
+fn report(compacted: &Compacted, milliseconds: u64, lease_renewed: bool) -> Report {
     let Compacted {
         replayed,
         report,
@@ -145,6 +194,7 @@ fn report(compacted: &Compacted, milliseconds: u64) -> Report {
         rows_before: report.rows_before,
         rows: report.rows,
         milliseconds,
+        lease_renewed,
     }
 }
 

@@ -33,6 +33,11 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
+/// Says what somebody should know of a command that did what it was asked for.
+pub(super) fn warn(command: &str, what: &str) {
+    let _ = writeln!(std::io::stderr(), "druid {command}: {what}");
+}
+
 /// Says why a command did not do what it was asked for.
 pub(super) fn fail(command: &str, error: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "druid {command}: {error}");

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use druid_core::backup::Revision;
 use druid_core::backup::listing::Object;
-use druid_core::backup::snapshotter::{Answer, Denial};
+use druid_core::backup::snapshotter::{Answer, Denial, StoreView};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,8 +19,9 @@ use super::output::{self, Format};
 use crate::backup::full::{self, FullError, Request};
 use crate::backup::snapshots::{self, Leadership, Notice, Options};
 use crate::clock;
-use crate::etcd::{Client, Endpoint, Tls, TlsError};
+use crate::etcd::{Client, Endpoint, Login, Tls, TlsError};
 use crate::server::snapshot_args::{SnapshotArgs, SnapshotArgsError};
+use crate::store::StoreError;
 use crate::store::credentials::Env;
 use crate::store::location::Location;
 
@@ -101,6 +103,8 @@ enum Error {
     #[error(transparent)]
     Options(#[from] SnapshotArgsError),
     #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
     Full(#[from] FullError),
     #[error("{0}")]
     Denied(#[from] Denial),
@@ -162,14 +166,16 @@ fn parts(args: &Args) -> Result<(Client, Location, Options), Error> {
         cert: args.cert.clone(),
         key: args.key.clone(),
     };
-    let client = Client::new(args.endpoints.clone(), tls.read()?.as_ref())?;
     let login = args.etcd_username.clone().zip(args.etcd_password.clone());
+    let login = login.map(|(name, password)| Login::new(name, password));
+    let client = Client::new(args.endpoints.clone(), tls.read()?.as_ref())?;
+    let client = client.with_login(login.as_ref());
     let temporary = args.at.temporary().to_owned();
     let prefix = location.prefix.clone();
     let now = clock::now();
     let provider = flags.provider.ok_or(StoreAtError::Missing)?;
     let snapshots = &args.snapshots;
-    let options = snapshots.options(provider, prefix, temporary, login, now)?;
+    let options = snapshots.options(provider, prefix, temporary, now)?;
     Ok((client, location, options))
 }
 
@@ -177,9 +183,7 @@ async fn one(args: &Args, once: Once) -> Result<Option<Object>, Error> {
     let (client, location, options) = parts(args)?;
     match once {
         Once::Full => {
-            if let Some((user, password)) = &options.login {
-                client.login(user, password, CALL).await?;
-            }
+            not_behind(&client, &location).await?;
             let request = Request {
                 prefix: options.prefix,
                 packing: options.packing,
@@ -230,13 +234,23 @@ fn last_of(mut notices: broadcast::Receiver<Notice>) -> Option<Object> {
     taken.last()
 }
 
-/// The certificates of a command are those that it began with.
-fn always(client: Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
-    Arc::new(move || client.clone())
+/// An etcd that lacks what the store has is of another history: its snapshot does not belong there.
+async fn not_behind(client: &Client, location: &Location) -> Result<(), Error> {
+    let store = StoreView::of(&location.listing().await?);
+    let etcd = Revision::new(client.revision(CALL).await?).unwrap_or(Revision::FIRST);
+    match store.ahead_of(etcd) {
+        None => Ok(()),
+        Some(diverged) => Err(Denial::Diverged(diverged).into()),
+    }
 }
 
 /// How long one call of etcd may take.
 const CALL: Duration = Duration::from_secs(30);
+
+/// The certificates of a command are those that it began with.
+fn always(client: Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
+    Arc::new(move || client.clone())
+}
 
 async fn until_stopped(args: &Args) -> Result<(), Error> {
     crate::logging::start();

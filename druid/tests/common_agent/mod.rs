@@ -23,6 +23,8 @@ use tempfile::TempDir;
 
 use crate::common_preflight::{Release, free_ports, until};
 
+pub(crate) mod backed;
+
 /// What is made once for all members.
 pub(crate) struct Pods {
     pub(crate) members: Vec<Pod>,
@@ -44,6 +46,16 @@ pub(crate) struct Pod {
     /// Whether the sidecar speaks TLS.
     pub(crate) sidecar_tls: bool,
     pub(crate) service: String,
+    /// `POD_NAMESPACE`.
+    pub(crate) namespace: String,
+    /// `KUBECONFIG`: without one there is no API server.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// More of the sidecar's environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Where the objects of its store are files.
+    pub(crate) store: PathBuf,
+    /// What etcd gave the test for user and password.
+    pub(crate) token: Option<String>,
     config: PathBuf,
     pub(crate) server: Option<Child>,
     pub(crate) etcd: Option<Child>,
@@ -138,6 +150,11 @@ impl Pod {
             etcd_args: Vec::new(),
             sidecar_tls: false,
             service: String::new(),
+            namespace: "ns".to_owned(),
+            kubeconfig: None,
+            environment: Vec::new(),
+            store: home.join("bkp/etcd-main/v2"),
+            token: None,
             config: home.join("mounted.yaml"),
             server: None,
             etcd: None,
@@ -181,7 +198,7 @@ impl Pod {
             .env("HOME", &self.home)
             .env("ETCD_CONF", &self.config)
             .env("POD_NAME", &self.name)
-            .env("POD_NAMESPACE", "ns")
+            .env("POD_NAMESPACE", &self.namespace)
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -191,7 +208,11 @@ impl Pod {
 
     pub(crate) fn start_server(&mut self) {
         let mut command = self.command("server");
+        if let Some(kubeconfig) = &self.kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
+        }
         command
+            .envs(self.environment.iter().cloned())
             .arg("server")
             .arg(format!("--server-port={}", self.sidecar))
             .arg(format!("--service-endpoints={}", self.service))

@@ -185,9 +185,10 @@ fn both_layouts_make_one_chain() {
 }
 
 #[test]
-fn a_later_full_of_a_lower_revision_is_reported() {
-    let reset = "Full-00000000-00000007-50.gz";
-    let listing = listing(&[FULL, reset, "Full-00000000-00000006-1.gz"]);
+fn a_later_full_of_a_lower_revision_is_reported_if_it_is_much_later() {
+    let reset = "Full-00000000-00000007-3602.gz";
+    let compacted = "Full-00000000-00000008-3601.gz";
+    let listing = listing(&[FULL, reset, compacted, "Full-00000000-00000006-1.gz"]);
     let found: Vec<_> = listing
         .younger_but_lower()
         .map(|it| it.key.name.to_string())

@@ -311,14 +311,7 @@ impl<S: Schedule> Snapshotter<S> {
             return;
         }
         self.shared.troubles.over(Op::Survey);
-        if let Some(newest) = &store.newest
-            && etcd < newest.name.last()
-        {
-            let diverged = Diverged {
-                etcd,
-                store: newest.name.last(),
-                object: Box::new(newest.clone()),
-            };
+        if let Some(diverged) = store.ahead_of(etcd) {
             self.diverge(diverged, moment.now);
             return;
         }

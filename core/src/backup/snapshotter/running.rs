@@ -252,8 +252,9 @@ impl Running {
         self.collect(shared, now);
         if shared.config.delta_period.is_some() {
             self.watch(shared, now);
-            self.ask(shared, now);
+            // In this order: what was asked for meanwhile is asked at once, for nothing else may happen.
             self.reach(shared, moment);
+            self.ask(shared, now);
             self.cut_at_limit(shared);
             self.upload(shared, now);
         }

@@ -3,6 +3,7 @@
 use super::super::Revision;
 use super::super::listing::{Listing, Object, Refusal};
 use super::super::names::{Key, Kind};
+use super::Diverged;
 
 /// What the store has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,5 +51,16 @@ impl StoreView {
             newest: listing.snapshots().last().map(|it| it.key.clone()),
             newest_delta: newest_delta.map(|it| it.key.name.last()),
         }
+    }
+
+    /// Whether the store has what etcd does not: then they do not have the same history.
+    pub fn ahead_of(&self, etcd: Revision) -> Option<Diverged> {
+        let newest = self.newest.as_ref()?;
+        let store = newest.name.last();
+        (etcd < store).then(|| Diverged {
+            etcd,
+            store,
+            object: Box::new(newest.clone()),
+        })
     }
 }

@@ -26,7 +26,7 @@ use crate::backup::full::{self, FullError};
 use crate::backup::schedule::CronSchedule;
 use crate::backup::upload::upload;
 use crate::clock::now;
-use crate::etcd::{Client, Error as EtcdError, Kind};
+use crate::etcd::Client;
 use crate::store::{Store, StoreError};
 
 /// How long etcd may take to tell its revision.
@@ -348,7 +348,7 @@ impl Driver {
 
     fn survey(&mut self) {
         let (client, store) = ((self.etcd)(), Arc::clone(&self.store));
-        let (prefix, login) = (self.options.prefix.clone(), self.options.login.clone());
+        let prefix = self.options.prefix.clone();
         let notices = self.notices.clone();
         self.spawn(Task::Survey, None, async move {
             let listed = tokio::time::timeout(STORE, store.list(&prefix.to_list())).await;
@@ -369,7 +369,7 @@ impl Driver {
                 deltas: deltas.to_vec(),
             });
             let store = Box::new(StoreView::of(&listing));
-            Done::Event(match revision(&client, login.as_ref()).await {
+            Done::Event(match revision(&client).await {
                 Ok(etcd) => Event::Surveyed { store, etcd },
                 Err(why) => Event::SurveyFailed(why),
             })
@@ -377,9 +377,9 @@ impl Driver {
     }
 
     fn ask_revision(&mut self) {
-        let (client, login) = ((self.etcd)(), self.options.login.clone());
+        let client = (self.etcd)();
         self.spawn(Task::Revision, None, async move {
-            Done::Event(match revision(&client, login.as_ref()).await {
+            Done::Event(match revision(&client).await {
                 Ok(revision) => Event::AtRevision(revision),
                 Err(why) => Event::RevisionFailed(why),
             })
@@ -433,7 +433,6 @@ impl Driver {
         };
         let held = self.capture.as_ref().map(|(_, capture)| capture.hold());
         let (client, store) = ((self.etcd)(), Arc::clone(&self.store));
-        let login = self.options.login.clone();
         let (cancel, cancelled) = oneshot::channel();
         let began = Instant::now();
         let (say, mut said) = mpsc::channel(2);
@@ -446,7 +445,7 @@ impl Driver {
                 let _ = tokio::time::timeout(HOLD, held).await;
             }
             // A token that has run out is noticed here, and not in the middle.
-            if let Err(why) = revision(&client, login.as_ref()).await {
+            if let Err(why) = revision(&client).await {
                 return Done::Event(Event::FullFailed(why));
             }
             let pass_on = async {
@@ -501,22 +500,11 @@ impl Drop for Driver {
     }
 }
 
-/// etcd's revision. Logs in first if that is needed.
-async fn revision(client: &Client, login: Option<&(String, String)>) -> Result<Revision, String> {
-    let answer = match (client.revision(REVISION).await, login) {
-        (Err(error), Some((user, password))) if needs_login(&error) => {
-            let login = client.login(user, password, REVISION).await;
-            login.map_err(|it| it.to_string())?;
-            client.revision(REVISION).await
-        }
-        (answer, Some(_) | None) => answer,
-    };
-    let revision = answer.map_err(|it| it.to_string())?;
+/// etcd's revision.
+async fn revision(client: &Client) -> Result<Revision, String> {
+    let revision = client.revision(REVISION).await;
+    let revision = revision.map_err(|it| it.to_string())?;
     Revision::new(revision).ok_or_else(|| format!("etcd says that its revision is {revision}"))
-}
-
-fn needs_login(error: &EtcdError) -> bool {
-    matches!(error.kind, Kind::Unauthenticated(_))
 }
 
 async fn put(store: &dyn Store, key: Key, file: &Arc<File>, bytes: u64) -> Result<Object, String> {

@@ -13,20 +13,20 @@ use crate::backup::snapshots::{self, Leadership};
 use crate::backup::tests::options;
 use crate::data_dir::DataDir;
 use crate::etcd::tests::common::{Cluster, Node, Release};
-use crate::etcd::{Client, HashKv, Keys, Kind, RangeOptions};
+use crate::etcd::{Client, HashKv, Keys, Kind, Login, RangeOptions};
 
-const D: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const D: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than writing and backing up takes, and short enough to wait for.
 const SHORT_LEASE: i64 = 8;
 
-fn client(node: &Node) -> Client {
+pub(super) fn client(node: &Node) -> Client {
     Client::new(node.client_url.parse().unwrap(), None).unwrap()
 }
 
 type Keyed = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
-async fn keys(etcd: &Client) -> Keyed {
+pub(super) async fn keys(etcd: &Client) -> Keyed {
     let all = etcd.range(Keys::Prefix(b""), RangeOptions::default(), D);
     let kvs = all.await.unwrap().kvs;
     kvs.into_iter()
@@ -233,9 +233,9 @@ async fn authentication_stays_on(release: Release) {
     fs::create_dir_all(root.path().join("store")).unwrap();
     etcd.put(b"before", b"1", None, D).await.unwrap();
     etcd.auth_enable("secret", D).await.unwrap();
-    etcd.login("root", "secret", D).await.unwrap();
-    let mut options = options(root.path());
-    options.login = Some(("root".to_owned(), "secret".to_owned()));
+    let login = Login::new("root".to_owned(), "secret".to_owned());
+    let etcd = etcd.with_login(Some(&login));
+    let options = options(root.path());
     let store = Arc::new(Local::new(root.path().join("store")));
     let (handle, task) = snapshots::start(options, always(&etcd), store);
     handle.lead(Leadership::Led).await;
@@ -259,7 +259,7 @@ async fn authentication_stays_on(release: Release) {
         matches!(refused.kind, Kind::Unauthenticated(_)),
         "{refused:?}"
     );
-    etcd.login("root", "secret", D).await.unwrap();
+    let etcd = etcd.with_login(Some(&login));
     let values = keys(&etcd).await.into_values().map(|(value, _)| value);
     assert_eq!(values.collect::<Vec<_>>(), [b"2", b"1"]);
     assert_eq!(etcd.hash_kv(last, D).await.unwrap(), hash);
@@ -273,7 +273,7 @@ async fn users_are_restored_and_still_asked_for_their_password() {
     );
 }
 
-fn always(client: &Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
+pub(super) fn always(client: &Client) -> Arc<dyn Fn() -> Client + Send + Sync> {
     let client = client.clone();
     Arc::new(move || client.clone())
 }

@@ -294,7 +294,8 @@ fn a_watch_that_hangs_is_opened_again() {
     it.on(Event::Tick, at(20), 0);
     it.on(Event::AtRevision(r(14)), at(20), 0);
     assert_eq!(it.on(Event::Tick, at(49), 0), []);
-    assert_eq!(it.on(Event::Tick, at(50), 0), [Action::CloseWatch]);
+    let closed = it.on(Event::Tick, at(50), 0);
+    assert_eq!(closed, [Action::CloseWatch, Action::AskRevision]);
     let again = it.on(Event::Tick, at(52), 0);
     assert_eq!(again[0], Action::OpenWatch { from: r(11) });
 }
@@ -408,6 +409,32 @@ fn an_end_with_an_etcd_that_is_gone_uploads_what_was_seen() {
     it.on(Event::Stop { by: at(31) }, at(1), 0);
     let failed = it.on(Event::RevisionFailed("gone".to_owned()), at(2), 0);
     assert_eq!(failed, [Action::Seal]);
+}
+
+#[test]
+fn what_is_wanted_while_etcd_is_asked_is_asked_at_once_afterwards() {
+    for wanted in [ask(1, Wanted::Delta), Event::Stop { by: at(30) }] {
+        let (mut it, first) = leading(&[full(5, at(-60), false), delta(6, 10, at(-30))], 10);
+        assert_eq!(first[1], Action::AskRevision);
+        assert_eq!(it.on(wanted.clone(), at(0), 0), []);
+        let last = Some(r(10));
+        let renewed = Action::Renew(Lease::Delta { last });
+        let again = it.on(Event::AtRevision(r(10)), at(0), 0);
+        assert_eq!(again, [renewed.clone(), Action::AskRevision], "{wanted:?}");
+        let then = it.on(Event::AtRevision(r(10)), at(0), 0);
+        let over = [Action::Abandon, Action::Finish].as_slice();
+        let answer = Action::Answer {
+            id: 1,
+            answer: Answer::Nothing,
+        };
+        let rest = if matches!(wanted, Event::Stop { .. }) {
+            over
+        } else {
+            &[answer]
+        };
+        assert_eq!(then.first(), Some(&renewed));
+        assert_eq!(then.get(1..), Some(rest));
+    }
 }
 
 #[test]
