@@ -62,11 +62,14 @@ pub enum Flaw {
     Codec(String),
 }
 
-/// By so much the times of one history may contradict its revisions: clocks of members differ, two
-/// members may write for a moment, and etcd-backup-restore names a compaction for the time of its
-/// upload. An etcd that went back is left alone by us, and for longer than this by
-/// etcd-backup-restore.
+/// By so much the times of full snapshots of one history may contradict their revisions: clocks of
+/// members differ, and etcd-backup-restore names a compaction for the time of its upload.
 pub const ONE_HISTORY: SignedDuration = SignedDuration::from_hours(1);
+
+/// By so much a delta of one history may be younger than a full snapshot that has its first
+/// revision: two members write for some seconds when one takes over from the other, and their clocks
+/// differ.
+pub const HAND_OVER: SignedDuration = SignedDuration::from_mins(1);
 
 /// Everything below a prefix, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,16 +145,25 @@ impl Listing {
         }
     }
 
-    /// Full snapshots that were made more than [`ONE_HISTORY`] after the newest one by revision:
-    /// etcd's revision went back, or a clock did. Restoring the newest chain would not bring the
+    /// What was made well after the newest full snapshot by revision, and begins below it: a full
+    /// snapshot more than [`ONE_HISTORY`] later, or a delta more than [`HAND_OVER`] later. etcd went
+    /// on from an earlier revision, or a clock is wrong; restoring the newest chain would not bring the
     /// latest data.
     pub fn younger_but_lower(&self) -> impl Iterator<Item = &Object> {
-        let created = |it: &Object| it.key.name.created().time();
-        let newest = self.bases().next().map(created);
-        let younger = move |it: &&Object| {
-            newest.is_some_and(|at| created(it).duration_since(at) > ONE_HISTORY)
-        };
-        self.bases().skip(1).filter(younger)
+        let newest = self.bases().next().map(|it| &it.key.name);
+        self.snapshots.iter().filter(move |it| {
+            let name = &it.key.name;
+            newest.is_some_and(|newest| {
+                let later = name
+                    .created()
+                    .time()
+                    .duration_since(newest.created().time());
+                match name.kind() {
+                    Kind::Full => name.last() < newest.last() && later > ONE_HISTORY,
+                    Kind::Delta { start } => start <= newest.last() && later > HAND_OVER,
+                }
+            })
+        })
     }
 
     /// The newest chain, by what the names say.

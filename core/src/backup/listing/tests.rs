@@ -196,6 +196,25 @@ fn a_later_full_of_a_lower_revision_is_reported_if_it_is_much_later() {
     assert_eq!(found, [reset]);
 }
 
+#[test]
+fn a_delta_that_begins_below_a_full_snapshot_long_after_it_is_of_another_history() {
+    let handed_over = "Incr-00000100-00000103-61.gz";
+    let reset = "Incr-00000099-00000120-62.gz";
+    let next = "Incr-00000102-00000110-9999.gz";
+    let listing = listing(&[
+        FULL,
+        handed_over,
+        reset,
+        next,
+        "Incr-00000090-00000101-0.gz",
+    ]);
+    let found: Vec<_> = listing
+        .younger_but_lower()
+        .map(|it| it.key.name.to_string())
+        .collect();
+    assert_eq!(found, [reset]);
+}
+
 proptest! {
     /// Held against the definition: a chain reaches R if every revision up to R is in some object.
     #[test]
