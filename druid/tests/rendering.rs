@@ -104,42 +104,117 @@ fn of(etcd: &Value) -> Objects {
     rendered(&Spec::parse(&etcd).unwrap(), &facts)
 }
 
+/// Who applies.
+const MANAGER: &str = "druid";
+
 #[tokio::test]
-async fn applying_twice_changes_nothing_and_there_is_no_drift() {
+async fn applying_twice_changes_nothing_and_drift_is_what_applying_would_change() {
     let cluster = Cluster::shared();
     let client = client(&cluster).await;
     cluster.kubectl(&["create", "namespace", "odd-twice"]);
     let mut etcd = odd_etcd();
     etcd["metadata"]["namespace"] = json!("odd-twice");
-    let params = PatchParams::apply("etcd-druid").force();
     for (name, object) in of(&etcd) {
-        let api = api(&client, &object);
-        let called = object["metadata"]["name"].as_str().unwrap();
-        let patch = Patch::Apply(&object);
-        let apply = || api.patch(called, &params, &patch);
-        let first = apply()
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let live = serde_json::to_value(&first).unwrap();
-        assert_eq!(stored::drift(&object, &live).unwrap(), [], "{name}");
-        let second = apply().await.unwrap();
-        assert_eq!(
-            first.resource_version(),
-            second.resource_version(),
-            "{name}"
-        );
+        let first = apply(&client, &object).await;
+        assert_eq!(drift(&object, &first), Vec::<String>::new(), "{name}");
+        let second = apply(&client, &object).await;
+        assert_eq!(version(&first), version(&second), "{name}");
 
-        let mut other = live;
+        let mut other = first.clone();
         other["metadata"]["labels"]["app.kubernetes.io/name"] = json!("other");
         other["metadata"]["labels"]["somebody/s"] = json!("own");
-        let drift = stored::drift(&object, &other).unwrap();
-        let paths: Vec<&str> = drift.iter().map(|it| it.path.as_str()).collect();
+        let label = "/metadata/labels/app.kubernetes.io~1name";
+        assert_eq!(drift(&object, &other), [label], "{name}");
+
+        // What is not wanted any more goes.
+        let mut more = object.clone();
+        more["metadata"]["annotations"]["a/b"] = json!("once");
+        let with_more = apply(&client, &more).await;
         assert_eq!(
-            paths,
-            ["/metadata/labels/app.kubernetes.io~1name"],
+            drift(&object, &with_more),
+            ["/metadata/annotations"],
             "{name}"
         );
+        let without = apply(&client, &object).await;
+        assert_eq!(without["metadata"].get("annotations"), None, "{name}");
+        assert_eq!(drift(&object, &without), Vec::<String>::new(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_etcd_druid_made_is_taken_over_once_and_only_where_it_is_meant_to_differ() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    cluster.kubectl(&["create", "namespace", "taken-over"]);
+    let case = cases(&goldens()).unwrap().into_iter();
+    let case = case
+        .into_iter()
+        .find(|it| it.name == "gate-off/07-tls-all-s3");
+    let case = case.unwrap();
+    for (name, object) in &case.ours {
+        let (mut theirs, mut ours) = (case.theirs[name].clone(), object.clone());
+        for object in [&mut theirs, &mut ours] {
+            object["metadata"]["namespace"] = json!("taken-over");
+            if object["kind"] == "RoleBinding" {
+                object["subjects"][0]["namespace"] = json!("taken-over");
+            }
+        }
+        if let Some(spec) = theirs["spec"].as_object_mut() {
+            spec.retain(|key, _| !key.starts_with("clusterIP") && !key.starts_with("ipFam"));
+        }
+        if ours["kind"] == "Service" && ours["spec"]["clusterIP"] == "None" {
+            theirs["spec"]["clusterIP"] = json!("None");
+        }
+        let there = create(&client, &theirs).await;
+        let drifted = drift(&ours, &there);
+        let first = apply(&client, &ours).await;
+        if ours["kind"] == "StatefulSet" {
+            let probe = "/spec/template/spec/containers/0/readinessProbe";
+            let delay = format!("{probe}/initialDelaySeconds");
+            let period = format!("{probe}/periodSeconds");
+            assert_eq!(
+                drifted,
+                [&delay, &period, "/spec/updateStrategy/type"],
+                "{name}"
+            );
+            assert_eq!(first.pointer(&delay), None);
+        } else {
+            assert_eq!(drifted, Vec::<String>::new(), "{name}");
+        }
+        assert_eq!(drift(&ours, &first), Vec::<String>::new(), "{name}");
+        let second = apply(&client, &ours).await;
+        assert_eq!(version(&first), version(&second), "{name}");
+    }
+}
+
+async fn apply(client: &Client, object: &Value) -> Value {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let params = PatchParams::apply(MANAGER).force();
+    let applied = api(client, object)
+        .patch(name, &params, &Patch::Apply(object))
+        .await
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    serde_json::to_value(applied).unwrap()
+}
+
+/// As etcd-druid does.
+async fn create(client: &Client, object: &Value) -> Value {
+    let params = PostParams {
+        field_manager: Some("etcd-druid".to_owned()),
+        ..PostParams::default()
+    };
+    let given: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    let created = api(client, object).create(&params, &given).await.unwrap();
+    serde_json::to_value(created).unwrap()
+}
+
+fn drift(rendered: &Value, there: &Value) -> Vec<String> {
+    let drift = stored::drift(rendered, there, MANAGER).unwrap();
+    drift.into_iter().map(|it| it.path).collect()
+}
+
+fn version(object: &Value) -> &str {
+    object["metadata"]["resourceVersion"].as_str().unwrap()
 }
 
 /// Lets the API server say what it would store, and compares.

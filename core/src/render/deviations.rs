@@ -12,7 +12,8 @@ pub(super) const UPDATE_STRATEGY: &str = "OnDelete";
 /// 20 s of each restart, a minute of each roll.)
 pub(super) fn readiness(probe: Probe) -> Probe {
     Probe {
-        initial_delay_seconds: None,
+        // Said, so that it takes the place of another delay.
+        initial_delay_seconds: Some(0),
         period_seconds: Some(1),
         failure_threshold: Some(5),
         ..probe

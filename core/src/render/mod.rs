@@ -19,6 +19,7 @@ mod go_yaml;
 mod lease;
 mod meta;
 mod objects;
+mod owned;
 mod parse;
 mod problem;
 mod reader;

@@ -9,6 +9,7 @@
 use serde_json::{Map, Value, json};
 
 use super::difference::{Difference, compare};
+use super::owned::abandoned;
 
 /// Fills in the defaults of an object.
 pub fn fill(object: &mut Value) {
@@ -22,6 +23,9 @@ pub fn fill(object: &mut Value) {
     }
     without_empty(object);
 }
+
+/// A field that is said to be 0, which is not stored.
+const NOTHING: &str = "initialDelaySeconds";
 
 /// Mappings that are not stored if nothing is in them.
 const MAPPINGS: [&str; 6] = [
@@ -49,19 +53,23 @@ fn without_empty(value: &mut Value) {
     }
 }
 
-/// Where an object that is there differs from one that was rendered, in what was rendered. What
-/// others have added to it is theirs.
+/// What would change if a rendered object were applied by `manager` to the one that is there: fields
+/// that differ, and fields that it once applied and does not any more. What others have added is
+/// theirs. Nothing, if and only if there is no need for a request.
 ///
 /// # Errors
 /// If the rendered object cannot be written as JSON.
 pub fn drift<T: serde::Serialize>(
     rendered: &T,
     there: &Value,
+    manager: &str,
 ) -> Result<Vec<Difference>, serde_json::Error> {
     let mut wanted = serde_json::to_value(rendered)?;
     fill(&mut wanted);
-    let all = compare(there, &wanted);
-    Ok(all.into_iter().filter(|it| it.ours.is_some()).collect())
+    let mut all = compare(there, &wanted);
+    all.retain(|it| it.ours.is_some() || it.path.ends_with(NOTHING));
+    all.extend(abandoned(there, &wanted, manager));
+    Ok(all)
 }
 
 fn default(object: &mut Map<String, Value>, key: &str, value: Value) {
@@ -198,6 +206,7 @@ fn container(container: &mut Map<String, Value>) {
         }
     }
     if let Some(Value::Object(probe)) = container.get_mut("readinessProbe") {
+        probe.retain(|key, value| key != NOTHING || *value != json!(0));
         defaults(
             probe,
             [
