@@ -19,6 +19,7 @@ pub mod linearizability;
 pub mod member;
 pub mod mvcc;
 pub mod observed;
+pub mod operator;
 pub mod oracle;
 pub mod preflight;
 pub mod quantity;

@@ -1,9 +1,10 @@
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::observed::{Answered, Hashes, Looked, Process};
+use crate::observed::{Answered, Hashes, Looked, Process, SnapshotWork};
 use crate::upgrade::tests::{EQUAL, NEW, NOW, OLD, after, name, ready, replacing, seen, want};
-use crate::upgrade::{Act, Halt, Needs, Policy, Trouble, Want, decide};
+use crate::upgrade::{Act, Halt, MemberPhase, Needs, Phase, Policy, Record, Trouble, Want, decide};
 use crate::version::Minor;
 
 /// A cluster that is upgraded, and what was told of it.
