@@ -14,6 +14,7 @@ pub mod duration;
 pub mod election;
 pub mod hashkv;
 pub mod linearizability;
+pub mod make;
 pub mod member;
 pub mod mvcc;
 pub mod observed;
