@@ -11,6 +11,8 @@ mod snapshot;
 mod step;
 mod stored;
 #[cfg(test)]
+mod template_tests;
+#[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;

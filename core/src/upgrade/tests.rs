@@ -18,15 +18,15 @@ use crate::observed::{
     Alarm, Answer, Deep, Etcd, Hashes, Listed, Process, SnapshotWork, Status, Switch,
 };
 
-const OLD: Version = Version::new(3, 4, 34);
-const NEW: Version = Version::new(3, 5, 27);
-const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub(super) const OLD: Version = Version::new(3, 4, 34);
+pub(super) const NEW: Version = Version::new(3, 5, 27);
+pub(super) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
-fn after(seconds: i64) -> Timestamp {
+pub(super) fn after(seconds: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(seconds)
 }
 
-fn name(number: u64) -> MemberName {
+pub(super) fn name(number: u64) -> MemberName {
     MemberName(format!("m{number}"))
 }
 
@@ -50,7 +50,7 @@ fn status(number: u64, version: Version) -> Status {
 }
 
 /// Three members that are well; `m1` leads.
-fn seen(version: Version) -> Observed {
+pub(super) fn seen(version: Version) -> Observed {
     let members = 1..=3;
     let process = Process::Running {
         incarnation: 1,
@@ -82,14 +82,14 @@ fn seen(version: Version) -> Observed {
 }
 
 impl Observed {
-    fn status(&mut self, number: u64) -> &mut Status {
+    pub(super) fn status(&mut self, number: u64) -> &mut Status {
         match self.etcd.members.get_mut(&name(number)) {
             Some(Answer::Status(status)) => status,
             other => panic!("m{number}: {other:?}"),
         }
     }
 
-    fn runs(&mut self, number: u64, version: Version, incarnation: u64) {
+    pub(super) fn runs(&mut self, number: u64, version: Version, incarnation: u64) {
         self.processes.insert(
             name(number),
             Process::Running {
@@ -102,20 +102,20 @@ impl Observed {
         }
     }
 
-    fn silent(&mut self, number: u64) {
+    pub(super) fn silent(&mut self, number: u64) {
         self.etcd
             .members
             .insert(name(number), Answer::Silent("refused".to_owned()));
     }
 
-    fn alarm(&mut self, kind: AlarmKind) {
+    pub(super) fn alarm(&mut self, kind: AlarmKind) {
         self.etcd.alarms = Answered::Known(vec![Alarm {
             member: MemberId(1),
             kind,
         }]);
     }
 
-    fn with_preflight(mut self) -> Self {
+    pub(super) fn with_preflight(mut self) -> Self {
         self.looked = Looked::Preflight(Deep {
             hashes: Hashes::Equal {
                 revision: 50,
@@ -131,7 +131,7 @@ impl Observed {
         self
     }
 
-    fn with_look_at(mut self, number: u64, write: Answered<()>, hashes: Hashes) -> Self {
+    pub(super) fn with_look_at(mut self, number: u64, write: Answered<()>, hashes: Hashes) -> Self {
         self.looked = Looked::Member {
             name: name(number),
             write,
@@ -141,12 +141,12 @@ impl Observed {
     }
 }
 
-const EQUAL: Hashes = Hashes::Equal {
+pub(super) const EQUAL: Hashes = Hashes::Equal {
     revision: 50,
     hash: 1,
 };
 
-fn want(target: Version) -> Want {
+pub(super) fn want(target: Version) -> Want {
     Want {
         target: Make::plain(target),
         snapshot: true,
@@ -157,7 +157,7 @@ fn want(target: Version) -> Want {
 }
 
 /// An attempt that has passed its preflight and has its snapshot.
-fn ready(from: Version, to: Version) -> Record {
+pub(super) fn ready(from: Version, to: Version) -> Record {
     Record {
         attempt: 1,
         from: Make::plain(from),
@@ -178,7 +178,7 @@ fn ready(from: Version, to: Version) -> Record {
 }
 
 /// An attempt that has restarted `m3`.
-fn replacing(from: Version, to: Version) -> (Record, Observed) {
+pub(super) fn replacing(from: Version, to: Version) -> (Record, Observed) {
     let mut record = ready(from, to);
     record.touched = true;
     record.members.insert(name(3), MemberPhase::Replacing);
@@ -198,18 +198,18 @@ fn replacing(from: Version, to: Version) -> (Record, Observed) {
     (record, seen)
 }
 
-fn step(want: &Want, record: &Record, seen: &Observed) -> Step {
+pub(super) fn step(want: &Want, record: &Record, seen: &Observed) -> Step {
     decide(want, record, seen, NOW).step
 }
 
-fn why(step: &Step) -> &Why {
+pub(super) fn why(step: &Step) -> &Why {
     match step {
         Step::Wait(wait) => &wait.why,
         other => panic!("{other}"),
     }
 }
 
-fn restart(number: u64, incarnation: u64) -> Step {
+pub(super) fn restart(number: u64, incarnation: u64) -> Step {
     Step::Act(Act::Restart {
         member: name(number),
         incarnation,
