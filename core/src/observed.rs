@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::make::Make;
 use crate::member::{MemberId, MemberName};
 use crate::version::{Minor, Version};
 
 /// A cluster and the platform that runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
-    /// The release that a member would run if it were created now.
-    pub template: Version,
+    /// What a member would be made from if it were created now.
+    pub template: Make,
     /// The process of every member that the platform is to run, present or not.
     pub processes: BTreeMap<MemberName, Process>,
     /// What the members answer. Its `members` has the same names as `processes`.
@@ -38,15 +39,15 @@ pub enum Process {
     Running {
         /// Changes whenever the platform starts it anew on our demand.
         incarnation: u64,
-        /// The release that it was started as.
-        version: Version,
+        /// What it was made from.
+        make: Make,
     },
     /// It keeps ending by itself.
     Failing {
         /// As in `Running`.
         incarnation: u64,
-        /// The release that it was started as.
-        version: Version,
+        /// What it was made from.
+        make: Make,
         /// How often it has ended in this incarnation.
         exits: u32,
         /// The last thing that it said.
@@ -269,12 +270,17 @@ pub enum SnapshotWork {
 pub const MAX_RAFT_LAG: u64 = 100;
 
 impl Process {
-    /// The release that the process was started as, if there is one.
-    pub fn version(&self) -> Option<Version> {
+    /// What the process was made from, if there is one.
+    pub fn make(&self) -> Option<&Make> {
         match self {
             Self::Absent => None,
-            Self::Running { version, .. } | Self::Failing { version, .. } => Some(*version),
+            Self::Running { make, .. } | Self::Failing { make, .. } => Some(make),
         }
+    }
+
+    /// The release that the process was started as, if there is one.
+    pub fn version(&self) -> Option<Version> {
+        self.make().map(|make| make.version)
     }
 }
 
@@ -294,6 +300,14 @@ impl Etcd {
         self.members
             .iter()
             .filter_map(|(name, answer)| Some((name, answer.status()?)))
+    }
+
+    /// Whether an alarm of this kind is known to be raised.
+    pub fn has_alarm(&self, kind: AlarmKind) -> bool {
+        match &self.alarms {
+            Answered::Known(alarms) => alarms.iter().any(|alarm| alarm.kind == kind),
+            Answered::Unknown(_) => false,
+        }
     }
 
     /// The highest raft index that any member knows to be committed.

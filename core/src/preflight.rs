@@ -1,5 +1,5 @@
-//! May it begin? Every check of a cluster before it is upgraded or taken back, in one place, from
-//! one observation. Whatever could not be found out is never taken for good.
+//! May it begin? Every check of a cluster before it is upgraded, taken back or restarted, in one
+//! place, from one observation. Whatever could not be found out is never taken for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::version::{self, Direction, Minor, Version};
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Where the cluster is to go.
+    /// Where the cluster is to go; what it runs already if its members are only to be restarted.
     pub to: Version,
     /// The configuration file of the members, where it is known.
     pub config: Option<Config>,
@@ -72,16 +72,17 @@ pub fn judge(ask: &Ask, etcd: &Etcd, deep: &Deep) -> Preflight {
     }
     let from = starting_point(ask, etcd);
     found.from = Some(from);
+    let direction = Direction::between(from, ask.to);
     steps(ask, from, &mut found);
     members_answer(etcd, &mut found);
     versions(ask, from, etcd, &mut found);
     membership(etcd, &mut found);
     leader(etcd, deep, &mut found);
     raft_lag(etcd, &mut found);
-    alarms(Direction::between(from, ask.to), etcd, &mut found);
+    alarms(direction, etcd, &mut found);
     hashes(&deep.hashes, &mut found);
-    quota(Direction::between(from, ask.to), etcd, &mut found);
-    auth(&deep.auth, &mut found);
+    quota(direction, etcd, &mut found);
+    auth(direction, &deep.auth, &mut found);
     downgrade(etcd, deep, &mut found);
     writes(deep, &mut found);
     if let Some(config) = &ask.config {
@@ -127,7 +128,7 @@ fn steps(ask: &Ask, from: Version, found: &mut Preflight) {
         Some((one, other)) => BTreeSet::from([one, other]),
         None => BTreeSet::from([from]),
     };
-    for start in starts {
+    for start in starts.into_iter().filter(|start| *start != ask.to) {
         if let Err(why) = version::step(start, ask.to) {
             found.refusals.push(Refusal::VersionStepUnsupported(why));
         }
@@ -293,7 +294,8 @@ fn raft_lag(etcd: &Etcd, found: &mut Preflight) {
     }
 }
 
-/// A full database does not keep a cluster from going back: etcd does that under NOSPACE.
+/// A full database keeps a cluster from going up only: etcd starts under NOSPACE, and a larger quota
+/// comes with a restart.
 fn alarms(direction: Direction, etcd: &Etcd, found: &mut Preflight) {
     let raised = match &etcd.alarms {
         Answered::Known(raised) => raised,
@@ -308,8 +310,11 @@ fn alarms(direction: Direction, etcd: &Etcd, found: &mut Preflight) {
             kind: alarm.kind,
         };
         match (direction, alarm.kind) {
-            (Direction::Downgrade, AlarmKind::NoSpace) => found.warnings.push(refusal.to_string()),
-            (Direction::Upgrade | Direction::Downgrade, _) => found.refusals.push(refusal),
+            (Direction::Downgrade | Direction::Same, AlarmKind::NoSpace) => {
+                found.warnings.push(refusal.to_string());
+            }
+            (Direction::Upgrade, AlarmKind::NoSpace)
+            | (_, AlarmKind::Corrupt | AlarmKind::Unknown) => found.refusals.push(refusal),
         }
     }
     let complaints = etcd.answers().flat_map(|(name, status)| {
@@ -337,9 +342,9 @@ fn hashes(hashes: &Hashes, found: &mut Preflight) {
     }
 }
 
-/// Going back needs no room to grow.
+/// Only going up needs room to grow.
 fn quota(direction: Direction, etcd: &Etcd, found: &mut Preflight) {
-    if direction == Direction::Downgrade {
+    if direction != Direction::Upgrade {
         return;
     }
     for (name, status) in etcd.answers() {
@@ -361,7 +366,11 @@ fn quota(direction: Direction, etcd: &Etcd, found: &mut Preflight) {
     }
 }
 
-fn auth(auth: &Answered<Switch>, found: &mut Preflight) {
+/// Users are stored differently in different series only.
+fn auth(direction: Direction, auth: &Answered<Switch>, found: &mut Preflight) {
+    if direction == Direction::Same {
+        return;
+    }
     match auth {
         Answered::Known(Switch::Off) => {}
         Answered::Known(Switch::On) => found.refusals.push(Refusal::AuthEnabled),

@@ -156,6 +156,63 @@ fn being_there_already_is_a_warning() {
 }
 
 #[test]
+fn a_restart_is_no_step_on_any_release() {
+    for version in ["3.3.27", "3.5.2", "3.7.1"] {
+        let version = version.parse().unwrap();
+        allowed(&healthy(version, version));
+    }
+}
+
+/// Whatever makes a restart unsafe is refused, and nothing else.
+#[test]
+fn a_restart_is_kept_from_a_cluster_that_is_not_well_only() {
+    let mut full = healthy(NEW, NEW);
+    full.raise(AlarmKind::NoSpace);
+    full.member("m3").db_size = 100;
+    full.member("m2").quota = None;
+    full.deep.auth = Answered::Known(Switch::On);
+    allowed(&full);
+    assert!(
+        full.judge()
+            .warnings
+            .iter()
+            .any(|text| text.contains("NOSPACE"))
+    );
+    full.deep.auth = Answered::Unknown("no answer".to_owned());
+    allowed(&full);
+    let table: [(&str, fn(&mut Scene)); 9] = [
+        ("AlarmActive", |scene| scene.raise(AlarmKind::Corrupt)),
+        ("AlarmActive", |scene| scene.raise(AlarmKind::Unknown)),
+        ("MemberUnreachable", |scene| scene.silence("m3")),
+        ("MemberUnreachable", |scene| {
+            scene.member("m3").ready = Err("no".to_owned())
+        }),
+        ("LearnerPresent", |scene| scene.list()[1].learner = true),
+        ("MemberCountMismatch", |scene| {
+            scene.list().push(listed(4, "m4"))
+        }),
+        ("NoStableLeader", |scene| scene.deep.terms = (5, 6)),
+        ("HashMismatch", |scene| {
+            scene.deep.hashes = Hashes::Different {
+                revision: 9,
+                hashes: BTreeMap::new(),
+            };
+        }),
+        ("DowngradeInProgress", |scene| {
+            scene
+                .deep
+                .downgrade
+                .insert("m2".into(), Answered::Known(Switch::On));
+        }),
+    ];
+    for (code, spoil) in table {
+        let mut scene = healthy(NEW, NEW);
+        spoil(&mut scene);
+        only(&scene, code);
+    }
+}
+
+#[test]
 fn the_odd_version_is_named() {
     let mut scene = healthy(OLD, NEW);
     scene.member("m2").version = Version::new(3, 4, 45);

@@ -1,6 +1,7 @@
 //! etcd versions, and which step from one to another is allowed. The rules are data ([`MINORS`],
 //! [`KNOWN_BAD`], [`HOPS`]); nothing else in the project knows a version number.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -134,7 +135,8 @@ impl From<Minor> for String {
     }
 }
 
-/// Which way a step goes. Going up takes a snapshot first; going down keeps the newer data.
+/// Which way a roll goes. Going up takes a snapshot first; going down keeps the newer data; a roll
+/// that stays only restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -142,15 +144,17 @@ pub enum Direction {
     Upgrade,
     /// To an earlier release.
     Downgrade,
+    /// To the same release: something else is to change.
+    Same,
 }
 
 impl Direction {
-    /// The way from one release to another; the same release counts as an upgrade.
+    /// The way from one release to another.
     pub fn between(from: Version, to: Version) -> Self {
-        if to < from {
-            Self::Downgrade
-        } else {
-            Self::Upgrade
+        match to.cmp(&from) {
+            Ordering::Less => Self::Downgrade,
+            Ordering::Equal => Self::Same,
+            Ordering::Greater => Self::Upgrade,
         }
     }
 }
@@ -160,6 +164,7 @@ impl fmt::Display for Direction {
         f.write_str(match self {
             Self::Upgrade => "upgrade",
             Self::Downgrade => "downgrade",
+            Self::Same => "restart",
         })
     }
 }
@@ -494,7 +499,7 @@ mod tests {
 
     #[test]
     fn the_table_of_steps() {
-        use Direction::{Downgrade, Upgrade};
+        use Direction::{Downgrade, Same, Upgrade};
         let table: &[(&str, &str, Result<Direction, &str>)] = &[
             ("3.4.34", "3.5.27", Ok(Upgrade)),
             ("3.5.27", "3.4.34", Ok(Downgrade)),
@@ -502,8 +507,8 @@ mod tests {
             ("3.5.26", "3.4.32", Ok(Downgrade)),
             ("3.4.34", "3.4.45", Ok(Upgrade)),
             ("3.5.34", "3.5.27", Ok(Downgrade)),
-            ("3.5.27", "3.5.27", Ok(Upgrade)),
-            ("3.5.2", "3.5.2", Ok(Upgrade)),
+            ("3.5.27", "3.5.27", Ok(Same)),
+            ("3.5.2", "3.5.2", Ok(Same)),
             (
                 "3.4.31",
                 "3.5.27",

@@ -191,6 +191,10 @@ fn halts() -> Vec<Halt> {
             back: OLD,
             trouble: trouble.clone(),
         },
+        Halt::StaysDown {
+            member: m1(),
+            trouble: trouble.clone(),
+        },
         Halt::PutBackFailed {
             member: m1(),
             version: OLD,
@@ -268,7 +272,12 @@ fn every_sentence_is_the_agreed_one() {
     for step in steps() {
         line(format!("step {step}"));
     }
-    line(format!("{} {}", Direction::Upgrade, Direction::Downgrade));
+    line(format!(
+        "{} {} {}",
+        Direction::Upgrade,
+        Direction::Downgrade,
+        Direction::Same
+    ));
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/words.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, &text).unwrap();

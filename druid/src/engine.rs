@@ -60,3 +60,7 @@ async fn consider<P: Platform>(
     platform.report(&decision, &seen).await?;
     Ok(decision.step)
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -5,6 +5,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::render::Release;
+
 /// A feature gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
@@ -111,6 +113,15 @@ impl Gates {
         match gate {
             Gate::UseEtcdWrapper => true,
             Gate::UpgradeEtcdVersion => self.upgrade_etcd_version,
+        }
+    }
+
+    /// The release that an Etcd is to run, which may have a wish of its own.
+    pub fn release(self, wish: Option<bool>) -> Release {
+        if wish.unwrap_or(self.upgrade_etcd_version) {
+            Release::Next
+        } else {
+            Release::Base
         }
     }
 }

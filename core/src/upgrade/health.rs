@@ -1,21 +1,30 @@
 //! Which members are well, and which run what.
 
 use super::Trouble;
+use crate::make::Make;
 use crate::member::{MemberId, MemberName};
 use crate::observed::{Answer, Answered, MAX_RAFT_LAG, Observed, Process};
 use crate::version::Version;
 
 impl Observed {
-    /// The members that are known to run another release than this one, with that release. What
-    /// a member says of itself counts for more than what it was started as.
-    pub fn off(&self, target: Version) -> impl Iterator<Item = (&MemberName, Version)> {
+    /// The members that are known to be of another make than this one, with the release that each
+    /// runs. What a member says of itself counts for more than what it was started as.
+    pub fn off(&self, target: &Make) -> impl Iterator<Item = (&MemberName, Version)> {
         self.processes.iter().filter_map(move |(name, process)| {
             let says = self.etcd.members.get(name).and_then(Answer::status);
             let version = says
                 .map(|status| status.version)
                 .or_else(|| process.version())?;
-            (version != target).then_some((name, version))
+            let template = process.make().map(|make| &make.template);
+            let there = version == target.version
+                && template.is_none_or(|template| *template == target.template);
+            (!there).then_some((name, version))
         })
+    }
+
+    /// Whether this member is known to be of another make than this one.
+    pub fn is_off(&self, name: &MemberName, target: &Make) -> bool {
+        self.off(target).any(|(off, _)| off == name)
     }
 
     /// The members that are not well, and why.

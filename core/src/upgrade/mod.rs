@@ -1,14 +1,18 @@
-//! The upgrade, forward and back: [`decide`] looks at what was asked for, at the record of how far
-//! it is and at what was seen, and says what is to be done next. `Round::RULES` is the whole decision;
-//! its state space is searched in `tests/upgrade_exhaustive.rs`.
+//! Every roll over a cluster's members, forward, back, or on the same release for the sake of
+//! something else that a person has changed: [`decide`] looks at what was asked for, at the record of
+//! how far it is and at what was seen, and says what is to be done next. `Round::RULES` is the whole
+//! decision; its state space is searched in `tests/upgrade_exhaustive`.
 
 mod health;
+mod order;
 mod record;
 mod replacement;
 mod shown;
 mod snapshot;
 mod step;
 mod stored;
+#[cfg(test)]
+mod template_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +25,12 @@ pub use shown::{Event, Shown, ShownPhase, SnapshotTask, shown};
 pub use step::{Act, Halt, Needs, Step, Trouble, Wait, Why};
 pub use stored::{StoredError, StoredWhat};
 
+use crate::make::Make;
 use crate::member::MemberName;
-use crate::observed::{AlarmKind, Answered, Hashes, Looked, Observed, Process};
+use crate::observed::{AlarmKind, Answered, Hashes, Looked, Observed};
 use crate::preflight;
 use crate::refusal::Refusal;
-use crate::version::{self, Direction};
+use crate::version::{self, Direction, Version};
 
 /// What to do next, and the record to write before it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +72,11 @@ struct Round<'a> {
 impl Round<'_> {
     /// Every rule, the most cautious first. Each says what to do, or nothing, which leaves it to
     /// the next one.
-    const RULES: [fn(&mut Self) -> Option<Step>; 13] = [
+    const RULES: [fn(&mut Self) -> Option<Step>; 14] = [
         Self::halted,
         Self::settled,
         Self::complete,
+        Self::mended,
         Self::allowed,
         Self::paused,
         Self::listed,
@@ -84,23 +90,52 @@ impl Round<'_> {
     ];
 
     /// Another target, an acknowledged halt or a member that has left the target by itself begins
-    /// another attempt.
+    /// another attempt. Another template alone does not end a halt that is about more than that.
     fn follow_the_target(&mut self) {
         let acknowledged =
             self.record.halt.is_some() && self.want.acknowledged == self.record.attempt;
-        let target = self.want.target;
-        let elsewhere = self.seen.off(target).map(|(_, version)| version).next();
-        let drifted = self.record.phase == Phase::Done && elsewhere.is_some();
-        if target != self.record.to || acknowledged || drifted {
-            let last = if target == self.record.to {
-                self.record.from
+        let target = &self.want.target;
+        let another = match &self.record.halt {
+            Some(halt) if !halt.ends_with_the_template() => {
+                target.version != self.record.to.version
+            }
+            Some(_) | None => *target != self.record.to,
+        };
+        let elsewhere = self.elsewhere();
+        // One that was away may turn out to run another release than those that only restart.
+        let restarts = self.record.halt.is_none() && self.record.direction() == Direction::Same;
+        let drifted = elsewhere.as_ref().is_some_and(|found| {
+            self.record.phase == Phase::Done || restarts && found.version != target.version
+        });
+        if another || acknowledged || drifted {
+            let last = if *target == self.record.to {
+                &self.record.from
             } else {
-                self.record.to
+                &self.record.to
             };
-            self.record = self
-                .record
-                .next_attempt(elsewhere.unwrap_or(last), target, self.now);
+            let from = elsewhere.unwrap_or_else(|| last.clone());
+            self.record = self.record.next_attempt(from, target.clone(), self.now);
         }
+    }
+
+    /// What a member off the target is made from: one of another release, if there is one, because
+    /// that says which way it goes. The one in hand may yet be of either of its two.
+    fn elsewhere(&self) -> Option<Make> {
+        let target = &self.want.target;
+        let another = |version: Version| version != target.version;
+        let seen = |(name, version): (&MemberName, Version)| {
+            let make = self.seen.processes[name].make().unwrap_or(target);
+            let template = make.template.clone();
+            Make { version, template }
+        };
+        let off = || self.seen.off(target);
+        if let Some(found) = off().find(|(_, version)| another(*version)) {
+            return Some(seen(found));
+        }
+        let current = self.record.current.as_ref();
+        let mut ends = current.into_iter().flat_map(|it| [&it.from, &it.to]);
+        let in_hand = ends.find(|end| another(end.version));
+        in_hand.cloned().or_else(|| off().next().map(seen))
     }
 
     /// A halt stays until it is acknowledged.
@@ -110,12 +145,12 @@ impl Round<'_> {
 
     /// All members run the target, the cluster has agreed on it, and they hold the same data.
     fn complete(&mut self) -> Option<Step> {
-        let target = self.record.to;
-        if self.seen.off(target).next().is_some() {
+        let target = self.record.to.clone();
+        if self.seen.off(&target).next().is_some() {
             return None;
         }
         if self.seen.template != target {
-            return Some(Step::Act(Act::SetTemplate(target)));
+            return Some(Step::Act(Act::SetTemplate(target.version)));
         }
         if self.record.phase != Phase::Done {
             if let Some((member, trouble)) = self.seen.unhealthy().next() {
@@ -125,7 +160,7 @@ impl Round<'_> {
                 }));
             }
             self.record.phase = Phase::AwaitingClusterVersion;
-            let expected = target.minor;
+            let expected = target.version.minor;
             let other = |(_, status): &(_, &crate::observed::Status)| {
                 status.cluster_version != Some(expected)
             };
@@ -161,16 +196,16 @@ impl Round<'_> {
         }
         self.record.phase = Phase::Preflight;
         if self.record.inherited && self.record.direction() == Direction::Downgrade {
-            if let Err(step) = version::step(self.record.from, self.record.to) {
+            if let Err(step) = version::step(self.record.from.version, self.record.to.version) {
                 return Some(Step::Refuse(vec![Refusal::VersionStepUnsupported(step)]));
             }
         } else {
             let Looked::Preflight(deep) = &self.seen.looked else {
                 return Some(Step::Look(Needs::Preflight));
             };
-            let between = (self.record.from, self.record.to);
+            let between = (self.record.from.version, self.record.to.version);
             let ask = preflight::Ask {
-                to: self.record.to,
+                to: self.record.to.version,
                 config: None,
                 allowed_mixed: self.record.inherited.then_some(between),
             };
@@ -191,8 +226,8 @@ impl Round<'_> {
         self.want.policy.paused.then(|| self.wait(Why::Paused))
     }
 
-    /// The member list is that of the platform, and no alarm is raised. The way back is open under
-    /// NOSPACE.
+    /// The member list is that of the platform, and no alarm is raised. NOSPACE keeps it from going
+    /// up only: the way back is open, and a larger quota comes with a restart.
     fn listed(&mut self) -> Option<Step> {
         let expected = self.seen.processes.len();
         match &self.seen.etcd.membership {
@@ -209,11 +244,11 @@ impl Round<'_> {
             Answered::Unknown(why) => return Some(self.wait(Why::AlarmsUnknown(why.clone()))),
             Answered::Known(alarms) => alarms,
         };
-        let back = self.record.direction() == Direction::Downgrade;
+        let up = self.record.direction() == Direction::Upgrade;
         if alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt) {
             return Some(self.halt(Halt::Corrupt));
         }
-        let stops = |kind: AlarmKind| !(back && kind == AlarmKind::NoSpace);
+        let stops = |kind: AlarmKind| up || kind != AlarmKind::NoSpace;
         let alarm = alarms
             .iter()
             .map(|alarm| alarm.kind)
@@ -224,26 +259,8 @@ impl Round<'_> {
     /// All members are well. On the way back, the only one that is not goes first if it still has
     /// to go: it cannot cost the quorum anything.
     fn healthy(&mut self) -> Option<Step> {
-        let mut unhealthy = self.seen.unhealthy();
-        let (member, trouble) = unhealthy.next()?;
-        let alone = unhealthy.next().is_none();
-        let back = self.record.inherited && self.record.direction() == Direction::Downgrade;
-        let has_to_go = self
-            .seen
-            .off(self.record.to)
-            .any(|(name, _)| name == member);
-        let serves_nobody = match trouble {
-            Trouble::Failing { .. } | Trouble::Silent(_) | Trouble::NotReady(_) => true,
-            Trouble::Absent
-            | Trouble::Learner
-            | Trouble::NotListed
-            | Trouble::NoLeader
-            | Trouble::Behind(_)
-            | Trouble::OtherVersion(_)
-            | Trouble::NoWrites(_)
-            | Trouble::TargetChanged => false,
-        };
-        if back && alone && has_to_go && serves_nobody {
+        let (member, trouble) = self.seen.unhealthy().next()?;
+        if self.may_go_unwell(member, &trouble) {
             return self.templated().or_else(|| self.replace(member));
         }
         Some(self.wait(Why::Unhealthy {
@@ -259,101 +276,6 @@ impl Round<'_> {
             .leader()
             .is_none()
             .then(|| self.wait(Why::NoLeader))
-    }
-
-    /// The places where a person wants to look first.
-    fn held(&mut self) -> Option<Step> {
-        self.record.phase = Phase::Rolling;
-        let members = self.seen.processes.len();
-        let remaining: Vec<_> = self
-            .seen
-            .off(self.record.to)
-            .map(|(name, _)| name)
-            .collect();
-        let replaced = members - remaining.len();
-        if self
-            .want
-            .policy
-            .pause_after
-            .is_some_and(|limit| replaced >= limit)
-        {
-            return Some(self.wait(Why::PausedAfter { replaced, members }));
-        }
-        if let ([last], true) = (&remaining[..], self.want.policy.hold_last) {
-            let member = (*last).clone();
-            return Some(self.wait(Why::HeldLast { member }));
-        }
-        None
-    }
-
-    /// A member that is created now runs the target.
-    fn templated(&mut self) -> Option<Step> {
-        (self.seen.template != self.record.to)
-            .then_some(Step::Act(Act::SetTemplate(self.record.to)))
-    }
-
-    /// Followers go first, the last one in name order before the others.
-    fn followers(&mut self) -> Option<Step> {
-        let leader = self.seen.etcd.leader();
-        let follower = self
-            .seen
-            .off(self.record.to)
-            .map(|(name, _)| name)
-            .filter(|name| leader != Some(name));
-        let follower = follower.last()?.clone();
-        self.replace(&follower)
-    }
-
-    /// The leader goes last, after it has handed over to a member on the target. One that is alone
-    /// has nobody to hand over to.
-    fn leader(&mut self) -> Option<Step> {
-        let (leader, _) = self.seen.off(self.record.to).next()?;
-        let leader = leader.clone();
-        if self.seen.processes.len() == 1 {
-            return self.replace(&leader);
-        }
-        Some(match self.successor(&leader) {
-            Some(to) => Step::Act(Act::MoveLeader { from: leader, to }),
-            None => self.wait(Why::NoSuccessor),
-        })
-    }
-
-    /// Who takes over from the leader: the last of the others in name order, which was replaced
-    /// first. All of them are well; a choice by who is ahead would change with every look.
-    fn successor(&self, leader: &MemberName) -> Option<MemberName> {
-        let others = self.seen.etcd.answers().filter(|(name, _)| *name != leader);
-        others.last().map(|(name, _)| name.clone())
-    }
-
-    /// Replaces a member.
-    fn replace(&mut self, member: &MemberName) -> Option<Step> {
-        let (Process::Running {
-            incarnation,
-            version,
-        }
-        | Process::Failing {
-            incarnation,
-            version,
-            ..
-        }) = self.seen.processes[member]
-        else {
-            return None;
-        };
-        self.record.touched = true;
-        self.record
-            .members
-            .insert(member.clone(), MemberPhase::Replacing);
-        self.record.current = Some(Replacement {
-            member: member.clone(),
-            from: version,
-            to: self.record.to,
-            since: self.now,
-            failed: None,
-        });
-        Some(Step::Act(Act::Restart {
-            member: member.clone(),
-            incarnation,
-        }))
     }
 
     /// What to do unless all members hold the same data.
@@ -414,6 +336,7 @@ impl Round<'_> {
             self.record.phase = match halt {
                 Halt::PutBack { .. } => Phase::RolledBack,
                 Halt::SnapshotFailed { .. }
+                | Halt::StaysDown { .. }
                 | Halt::PutBackFailed { .. }
                 | Halt::HashMismatch { .. }
                 | Halt::Corrupt => Phase::Blocked,

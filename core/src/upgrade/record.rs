@@ -6,14 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::step::{Halt, Trouble};
+use crate::make::Make;
 use crate::member::MemberName;
-use crate::version::{Direction, Version};
+use crate::version::Direction;
 
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
-    /// The release that all members are to run.
-    pub target: Version,
+    /// What all members are to be made from.
+    pub target: Make,
     /// Whether a full snapshot has to be taken before an upgrade: there is a backup store, and the
     /// cluster is not being hibernated or woken.
     pub snapshot: bool,
@@ -30,17 +31,18 @@ pub struct Want {
 pub struct Policy {
     /// Touch no further member.
     pub paused: bool,
-    /// Touch no further member once so many run the target.
+    /// Touch no further member once so many run the target's release. Only for rolls that change
+    /// the release.
     pub pause_after: Option<usize>,
-    /// Leave the last member alone: until it goes, the cluster version stays and the way back is a
-    /// swap of binaries.
+    /// Leave the last member on its release: until it goes, the cluster version stays and the way
+    /// back is a swap of binaries. Only for rolls that change the release.
     pub hold_last: bool,
 }
 
 /// How long things may take, and how often they may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// From the restart of a member until it is well; then it is put back.
+    /// From the restart of a member until it is well; then it is put back, or the roll ends there.
     pub member: SignedDuration,
     /// From the demand of a snapshot until it is verified; then that attempt has failed.
     pub snapshot: SignedDuration,
@@ -77,15 +79,15 @@ impl Default for Limits {
 pub struct Record {
     /// Counts the attempts of this cluster's life; 0 before the first.
     pub attempt: u32,
-    /// The release that the attempt set out from.
-    pub from: Version,
-    /// The release that it goes to.
-    pub to: Version,
+    /// What the attempt set out from.
+    pub from: Make,
+    /// What it goes to.
+    pub to: Make,
     /// How far it is, for people.
     pub phase: Phase,
     /// When it began.
     pub started: Timestamp,
-    /// Set if the attempt goes on with members that an unfinished one has left on two releases.
+    /// Set if the attempt goes on with members that an unfinished one has left, on two releases maybe.
     pub inherited: bool,
     /// When the preflight last passed.
     pub cleared: Option<Timestamp>,
@@ -140,13 +142,13 @@ pub enum MemberPhase {
 pub struct Replacement {
     /// Which.
     pub member: MemberName,
-    /// What it ran.
-    pub from: Version,
-    /// What it is to run.
-    pub to: Version,
+    /// What it was made from.
+    pub from: Make,
+    /// What it is to be made from. Only the release counts: the rest is what the target says now.
+    pub to: Make,
     /// When it was last asked to restart.
     pub since: Timestamp,
-    /// Set once it is to be put back to `from`, with the reason.
+    /// Set once it is to be put back to the release of `from`, with the reason.
     pub failed: Option<Trouble>,
 }
 
@@ -186,12 +188,12 @@ pub enum SnapshotState {
 }
 
 impl Record {
-    /// The record of a cluster that runs one release and was never upgraded.
-    pub fn new(version: Version, now: Timestamp) -> Self {
+    /// The record of a cluster whose members are all of one make and were never rolled.
+    pub fn new(make: Make, now: Timestamp) -> Self {
         Self {
             attempt: 0,
-            from: version,
-            to: version,
+            from: make.clone(),
+            to: make,
             phase: Phase::Done,
             started: now,
             inherited: false,
@@ -211,7 +213,7 @@ impl Record {
 
     /// Which way the attempt goes.
     pub fn direction(&self) -> Direction {
-        Direction::between(self.from, self.to)
+        Direction::between(self.from.version, self.to.version)
     }
 
     /// The name of the last snapshot that was asked for: of this attempt and this try, so that no
@@ -223,16 +225,17 @@ impl Record {
     /// The next attempt. A member that is being replaced stays that: whoever disturbed it has to
     /// see it well again.
     #[must_use]
-    pub(super) fn next_attempt(&self, from: Version, to: Version, now: Timestamp) -> Self {
+    pub(super) fn next_attempt(&self, from: Make, to: Make, now: Timestamp) -> Self {
         let unfinished = self.phase != Phase::Done && (self.touched || self.inherited);
-        let between = [self.from, self.to];
+        let between = [self.from.version, self.to.version];
+        let ends = [from.version, to.version];
         let current = self.current.clone().map(|replacement| Replacement {
             since: now,
             ..replacement
         });
         Self {
             attempt: self.attempt + 1,
-            inherited: unfinished && between.contains(&from) && between.contains(&to),
+            inherited: unfinished && ends.iter().all(|end| between.contains(end)),
             current,
             from,
             phase: Phase::Preflight,

@@ -1,49 +1,75 @@
-//! The one member that was disturbed has to be seen well before anything else happens; if it does
-//! not come up it is put back, and it alone.
+//! The one member that was disturbed has to be seen well before anything else happens. If it does
+//! not come up it is put back to the release that it ran, and it alone; where there is no other
+//! release, it stays and a person has to look. If the template changes meanwhile, it gets the new one.
 
 use super::{Act, Halt, MemberPhase, Phase, Replacement, Round, Step, Trouble, Why};
-use crate::observed::{Answered, Looked, Process};
+use crate::make::Make;
+use crate::observed::{AlarmKind, Answered, Looked, Process};
 use crate::upgrade::Needs;
+use crate::version::Direction;
 
 impl Round<'_> {
     /// No member is being replaced, or the one that is has just been seen well.
     pub(super) fn settled(&mut self) -> Option<Step> {
         let replacement = self.record.current.clone()?;
-        let goal = if replacement.failed.is_some() {
-            replacement.from
-        } else {
-            replacement.to
-        };
         let Some(process) = self.seen.processes.get(&replacement.member) else {
             // The platform no longer runs it (scaled in): nothing to bring back.
             self.record.current = None;
             return None;
         };
-        if process.version().is_some_and(|version| version != goal) {
-            return match &replacement.failed {
-                None => self.not_begun(&replacement),
-                Some(Trouble::TargetChanged)
-                    if self.seen.trouble(&replacement.member).is_none() =>
-                {
+        let ought = self.ought(&replacement);
+        match (process.make(), &replacement.failed) {
+            (Some(make), None) if *make == replacement.from && *make != ought => {
+                return self.not_begun(&replacement);
+            }
+            (Some(make), Some(trouble)) if make.version != ought.version => {
+                let well = self.seen.trouble(&replacement.member).is_none();
+                if *trouble == Trouble::TargetChanged && well {
                     // It came up after all: no reason to disturb it out of turn.
                     self.record.current = None;
-                    None
+                    return None;
                 }
-                Some(_) => Some(self.put_back(replacement)),
-            };
+                return Some(self.again(replacement));
+            }
+            (None | Some(_), None | Some(_)) => {}
         }
-        match self.shortcoming(&replacement) {
+        match self.shortcoming(&replacement, process) {
             None => self.confirm(replacement),
             Some(trouble) => Some(self.missing(replacement, trouble)),
         }
     }
 
-    /// It still runs what it ran. If it is well it was never disturbed and all is open again.
+    /// What the member in hand should be made from by now. Only a release can be chosen: the rest
+    /// is what a person asks for now.
+    fn ought(&self, replacement: &Replacement) -> Make {
+        let release = if replacement.failed.is_some() {
+            &replacement.from
+        } else {
+            &replacement.to
+        };
+        Make {
+            version: release.version,
+            template: self.record.to.template.clone(),
+        }
+    }
+
+    /// It still is what it was. If it is well it was never disturbed and all is open again. One
+    /// that was to go because it is not well is asked again: whoever decided that may have died
+    /// before asking.
     fn not_begun(&mut self, replacement: &Replacement) -> Option<Step> {
         let trouble = self.seen.trouble(&replacement.member)?;
         let member = replacement.member.clone();
         // One that ends by itself is not on its way down by our hand.
-        let why = if matches!(trouble, Trouble::Failing { .. }) {
+        let ends = matches!(trouble, Trouble::Failing { .. });
+        let late = self.now.duration_since(replacement.since) > self.want.limits.wait;
+        let open = !self.want.policy.paused && self.may_go_unwell(&member, &trouble);
+        if open && (ends || late) {
+            return self.templated().or_else(|| self.replace(&member));
+        }
+        if let Some(step) = self.quorum_first() {
+            return Some(step);
+        }
+        let why = if ends {
             Why::Unhealthy { member, trouble }
         } else {
             Why::GoingDown { member }
@@ -52,12 +78,7 @@ impl Round<'_> {
     }
 
     /// Why the member is not well, or not what it should be.
-    fn shortcoming(&self, replacement: &Replacement) -> Option<Trouble> {
-        let goal = if replacement.failed.is_some() {
-            replacement.from
-        } else {
-            replacement.to
-        };
+    fn shortcoming(&self, replacement: &Replacement, process: &Process) -> Option<Trouble> {
         if let Some(trouble) = self.seen.trouble(&replacement.member) {
             return Some(trouble);
         }
@@ -68,7 +89,7 @@ impl Round<'_> {
             .get(&replacement.member)?
             .status()?
             .version;
-        if says != goal {
+        if process.version() != Some(says) {
             return Some(Trouble::OtherVersion(says));
         }
         match &self.seen.looked {
@@ -76,14 +97,21 @@ impl Round<'_> {
                 name,
                 write: Answered::Unknown(why),
                 ..
-            } if *name == replacement.member => Some(Trouble::NoWrites(why.clone())),
+            } if *name == replacement.member && !self.full() => {
+                Some(Trouble::NoWrites(why.clone()))
+            }
             Looked::Member { .. } | Looked::Nothing | Looked::Preflight(_) | Looked::Data(_) => {
                 None
             }
         }
     }
 
-    /// It is not well (yet): wait, put it back, or give up.
+    /// No member takes writes: that says nothing of the one in hand.
+    fn full(&self) -> bool {
+        self.seen.etcd.has_alarm(AlarmKind::NoSpace)
+    }
+
+    /// It is not well (yet): wait, replace it once more, put it back, or give up.
     fn missing(&mut self, replacement: Replacement, trouble: Trouble) -> Step {
         let limits = &self.want.limits;
         let late = self.now.duration_since(replacement.since) > limits.member;
@@ -100,34 +128,53 @@ impl Round<'_> {
             | Trouble::NoWrites(_)
             | Trouble::TargetChanged => false,
         };
-        if replacement.failed.is_some() {
-            if hopeless || late {
-                let Replacement {
-                    member,
-                    from: version,
-                    ..
-                } = replacement;
-                return self.halt(Halt::PutBackFailed {
-                    member,
-                    version,
-                    trouble,
-                });
-            }
-        } else if hopeless || late {
+        let lost = hopeless || late;
+        let back = replacement.failed.is_some();
+        let another = replacement.from.version != replacement.to.version;
+        if !back && another && self.record.to.version == replacement.from.version {
+            let trouble = if lost {
+                trouble
+            } else {
+                Trouble::TargetChanged
+            };
             return self.fail(replacement, trouble);
-        } else if self.record.to == replacement.from {
-            return self.fail(replacement, Trouble::TargetChanged);
         }
-        let version = if replacement.failed.is_some() {
-            replacement.from
-        } else {
-            replacement.to
-        };
-        self.wait(Why::ComingUp {
-            member: replacement.member,
-            version,
-            trouble,
-        })
+        if !hopeless && let Some(step) = self.quorum_first() {
+            return step;
+        }
+        let ought = self.ought(&replacement);
+        let make = self.seen.processes[&replacement.member].make();
+        if make.is_some_and(|make| *make != ought) {
+            return self.again(replacement);
+        }
+        let member = replacement.member.clone();
+        match (lost, back, another) {
+            (true, true, _) => self.halt(Halt::PutBackFailed {
+                member,
+                version: ought.version,
+                trouble,
+            }),
+            (true, false, true) => self.fail(replacement, trouble),
+            (true, false, false) => self.halt(Halt::StaysDown { member, trouble }),
+            (false, _, _) => self.wait(Why::ComingUp {
+                member,
+                version: ought.version,
+                trouble,
+            }),
+        }
+    }
+
+    /// Without quorum nobody can be seen well. Another that ends by itself serves nobody and has to
+    /// go anyway: with it the quorum may come back.
+    fn quorum_first(&mut self) -> Option<Step> {
+        let same = self.record.direction() == Direction::Same;
+        if !same || self.want.policy.paused || self.seen.etcd.leader().is_some() {
+            return None;
+        }
+        let (member, _) = self.seen.unhealthy().find(|(member, trouble)| {
+            matches!(trouble, Trouble::Failing { .. }) && self.may_go_unwell(member, trouble)
+        })?;
+        self.templated().or_else(|| self.replace(member))
     }
 
     fn fail(&mut self, replacement: Replacement, trouble: Trouble) -> Step {
@@ -137,20 +184,26 @@ impl Round<'_> {
             ..replacement
         };
         self.record.current = Some(replacement.clone());
-        self.put_back(replacement)
+        self.again(replacement)
     }
 
-    /// Brings the member back to what it ran. One that does nothing for the quorum may be touched
-    /// at any time, any other only while the rest is well.
-    fn put_back(&mut self, replacement: Replacement) -> Step {
-        self.record.phase = Phase::PuttingBack;
-        let Replacement { member, from, .. } = replacement;
-        if self.seen.template != from {
-            return Step::Act(Act::SetTemplate(from));
+    /// Replaces the member in hand once more: to put it back to the release that it ran, or for a
+    /// template that has changed since. One that does nothing for the quorum may be touched at any
+    /// time, any other only while the rest is well.
+    fn again(&mut self, replacement: Replacement) -> Step {
+        let ought = self.ought(&replacement);
+        let Replacement { member, failed, .. } = replacement;
+        self.record.phase = if failed.is_some() {
+            Phase::PuttingBack
+        } else {
+            Phase::Rolling
+        };
+        let version = ought.version;
+        if self.seen.template != ought {
+            return Step::Act(Act::SetTemplate(version));
         }
         let incarnation = match self.seen.processes[&member] {
             Process::Absent => {
-                let version = from;
                 return self.wait(Why::ComingUp {
                     member,
                     version,
@@ -167,7 +220,7 @@ impl Round<'_> {
                     });
                 }
                 if self.seen.etcd.leader() == Some(&member)
-                    && let Some(to) = self.successor(&member)
+                    && let Some(to) = self.successor(&member, |_| true)
                 {
                     return Step::Act(Act::MoveLeader { from: member, to });
                 }
@@ -190,9 +243,9 @@ impl Round<'_> {
         let hashes = match &self.seen.looked {
             Looked::Member {
                 name,
-                write: Answered::Known(()),
+                write,
                 hashes,
-            } if *name == member => hashes,
+            } if *name == member && (*write == Answered::Known(()) || self.full()) => hashes,
             Looked::Member { .. } | Looked::Nothing | Looked::Preflight(_) | Looked::Data(_) => {
                 return Some(Step::Look(Needs::Member(member)));
             }
@@ -211,19 +264,24 @@ impl Round<'_> {
             ..
         } = replacement;
         let Some(trouble) = failed else {
-            self.record.members.insert(member, MemberPhase::Replaced);
+            // One that came up on what is no longer asked for goes again, in its turn.
+            if self.seen.is_off(&member, &self.record.to) {
+                self.record.members.remove(&member);
+            } else {
+                self.record.members.insert(member, MemberPhase::Replaced);
+            }
             return None;
         };
         self.record
             .members
             .insert(member.clone(), MemberPhase::PutBack);
-        if trouble == Trouble::TargetChanged || self.record.to != to {
+        if trouble == Trouble::TargetChanged || self.record.to.version != to.version {
             return None;
         }
         Some(self.halt(Halt::PutBack {
             member,
-            version: to,
-            back: from,
+            version: to.version,
+            back: from.version,
             trouble,
         }))
     }

@@ -84,11 +84,12 @@ pub fn shown(
     let direction = match record.direction() {
         Direction::Upgrade => "Upgrade",
         Direction::Downgrade => "Rollback",
+        Direction::Same => "Roll",
     };
     let failures = record.snapshot.failures;
     let status = UpgradeStatus {
-        from: Some(record.from.to_string()),
-        to: Some(record.to.to_string()),
+        from: Some(record.from.version.to_string()),
+        to: Some(record.to.version.to_string()),
         direction: Some(direction.to_owned()),
         phase: Some(line.phase.word().to_owned()),
         reason: line.reason.clone(),

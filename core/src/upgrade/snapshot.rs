@@ -6,9 +6,12 @@ use crate::observed::SnapshotWork;
 use crate::version::Direction;
 
 impl Round<'_> {
-    /// There is a verified snapshot, or none is needed: going down keeps the newer data.
+    /// There is a verified snapshot, or none is needed: going down keeps the newer data, and a
+    /// member that stays on its release reads what it wrote.
     pub(super) fn snapshotted(&mut self) -> Option<Step> {
-        if !self.want.snapshot || self.record.direction() == Direction::Downgrade {
+        let up = self.record.direction() == Direction::Upgrade
+            && self.on_another_release().next().is_some();
+        if !self.want.snapshot || !up {
             return None;
         }
         match &self.record.snapshot.state {

@@ -52,7 +52,8 @@ pub enum Act {
     TakeSnapshot(String),
     /// Verify the snapshot of this name.
     VerifySnapshot(String),
-    /// Let members that are created from now on run this release.
+    /// Let members that are created from now on run this release; the rest of what they are made
+    /// from is what a person asks for now.
     SetTemplate(Version),
     /// Hand the leadership over.
     MoveLeader {
@@ -310,6 +311,14 @@ pub enum Halt {
         /// How it failed.
         trouble: Trouble,
     },
+    /// The member does not come up, and there is no release to put it back to.
+    #[error("{member} does not come up as it is asked for now: it {trouble}; no other is touched")]
+    StaysDown {
+        /// Which.
+        member: MemberName,
+        /// How it failed.
+        trouble: Trouble,
+    },
     /// Neither release comes up on this member.
     #[error("{member} was put back to {version} and does not come up there either: it {trouble}")]
     PutBackFailed {
@@ -339,9 +348,22 @@ impl Halt {
         match self {
             Self::SnapshotFailed { .. } => "SnapshotFailed",
             Self::PutBack { .. } => "PutBack",
+            Self::StaysDown { .. } => "StaysDown",
             Self::PutBackFailed { .. } => "PutBackFailed",
             Self::HashMismatch { .. } => "HashMismatch",
             Self::Corrupt => "Corrupt",
+        }
+    }
+
+    /// Whether another template ends it: one member is down, and may come up if it is made from
+    /// something else. Every other halt is about more than that.
+    pub(super) fn ends_with_the_template(&self) -> bool {
+        match self {
+            Self::StaysDown { .. } | Self::PutBackFailed { .. } => true,
+            Self::SnapshotFailed { .. }
+            | Self::PutBack { .. }
+            | Self::HashMismatch { .. }
+            | Self::Corrupt => false,
         }
     }
 
@@ -357,9 +379,14 @@ impl Halt {
                 "read the log of {member} on {version}; acknowledge the halt to try again, or ask \
                  for the old release to take the others back"
             ),
+            Self::StaysDown { member, .. } => format!(
+                "read the log of {member} and correct the spec: {member} then is restarted first. \
+                 If the cause lies elsewhere, remove it, then acknowledge the halt"
+            ),
             Self::PutBackFailed { member, .. } => format!(
-                "read the log of {member}; the others still have quorum. Replace it (remove it, \
-                 empty its data directory, add it again), then acknowledge the halt"
+                "read the log of {member}; the others still have quorum. If the spec is the cause, \
+                 correct it: {member} then is restarted. If not, replace it (remove it, empty its \
+                 data directory, add it again), then acknowledge the halt"
             ),
             Self::HashMismatch { .. } | Self::Corrupt => {
                 "restart nothing: find the member that differs and replace it (remove it, empty \

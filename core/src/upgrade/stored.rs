@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::{Halt, MemberPhase, Phase, Record, Replacement, Snapshot, SnapshotState, Trouble};
 use crate::api;
+use crate::make::{Make, Template};
 use crate::member::MemberName;
 use crate::version::Version;
 
@@ -51,8 +52,10 @@ impl From<&Record> for api::UpgradeRecord {
     fn from(record: &Record) -> Self {
         Self {
             attempt: record.attempt.into(),
-            from: record.from.to_string(),
-            to: record.to.to_string(),
+            from: record.from.version.to_string(),
+            from_template: Some(record.from.template.0.clone()),
+            to: record.to.version.to_string(),
+            to_template: Some(record.to.template.0.clone()),
             phase: phase_word(record.phase).to_owned(),
             started: api::Time::exact(record.started),
             inherited: record.inherited,
@@ -80,14 +83,15 @@ impl From<&Record> for api::UpgradeRecord {
     }
 }
 
-impl TryFrom<&api::UpgradeRecord> for Record {
-    type Error = StoredError;
-
-    fn try_from(stored: &api::UpgradeRecord) -> Result<Self, StoredError> {
+impl Record {
+    /// Reads a stored record. Where it was stored without a template, members were made from the
+    /// `present` one.
+    pub fn read(stored: &api::UpgradeRecord, present: &Template) -> Result<Self, StoredError> {
+        let current = stored.current.as_ref();
         Ok(Self {
             attempt: number(stored.attempt, "attempt")?,
-            from: version(&stored.from, "from")?,
-            to: version(&stored.to, "to")?,
+            from: make(&stored.from, stored.from_template.as_ref(), present, "from")?,
+            to: make(&stored.to, stored.to_template.as_ref(), present, "to")?,
             phase: word(&stored.phase, "phase", &PHASES, phase_word)?,
             started: moment(&stored.started, "started")?,
             inherited: stored.inherited,
@@ -98,7 +102,9 @@ impl TryFrom<&api::UpgradeRecord> for Record {
                 .transpose()?,
             snapshot: (&stored.snapshot).try_into()?,
             touched: stored.touched,
-            current: stored.current.as_ref().map(TryInto::try_into).transpose()?,
+            current: current
+                .map(|stored| Replacement::read(stored, present))
+                .transpose()?,
             members: stored
                 .members
                 .iter()
@@ -170,22 +176,23 @@ impl From<&Replacement> for api::ReplacementRecord {
     fn from(replacement: &Replacement) -> Self {
         Self {
             member: replacement.member.0.clone(),
-            from: replacement.from.to_string(),
-            to: replacement.to.to_string(),
+            from: replacement.from.version.to_string(),
+            from_template: Some(replacement.from.template.0.clone()),
+            to: replacement.to.version.to_string(),
+            to_template: Some(replacement.to.template.0.clone()),
             since: api::Time::exact(replacement.since),
             failed: replacement.failed.as_ref().map(Into::into),
         }
     }
 }
 
-impl TryFrom<&api::ReplacementRecord> for Replacement {
-    type Error = StoredError;
-
-    fn try_from(stored: &api::ReplacementRecord) -> Result<Self, StoredError> {
+impl Replacement {
+    fn read(stored: &api::ReplacementRecord, present: &Template) -> Result<Self, StoredError> {
+        let (from, to) = (stored.from_template.as_ref(), stored.to_template.as_ref());
         Ok(Self {
             member: MemberName(stored.member.clone()),
-            from: version(&stored.from, "current.from")?,
-            to: version(&stored.to, "current.to")?,
+            from: make(&stored.from, from, present, "current.from")?,
+            to: make(&stored.to, to, present, "current.to")?,
             since: moment(&stored.since, "current.since")?,
             failed: stored.failed.as_ref().map(TryInto::try_into).transpose()?,
         })
@@ -283,6 +290,11 @@ impl From<&Halt> for api::HaltRecord {
                 trouble: Some(trouble.into()),
                 ..of
             },
+            Halt::StaysDown { member, trouble } => Self {
+                member: Some(member.0.clone()),
+                trouble: Some(trouble.into()),
+                ..of
+            },
             Halt::PutBackFailed {
                 member,
                 version,
@@ -323,6 +335,10 @@ impl TryFrom<&api::HaltRecord> for Halt {
                 member: member()?,
                 version: of_version()?,
                 back: version(needed(stored.back.as_deref(), "halt.back")?, "halt.back")?,
+                trouble: trouble()?,
+            },
+            "StaysDown" => Self::StaysDown {
+                member: member()?,
                 trouble: trouble()?,
             },
             "PutBackFailed" => Self::PutBackFailed {
@@ -398,6 +414,18 @@ fn needed<T>(value: Option<T>, field: &'static str) -> Result<T, StoredError> {
 fn version(text: &str, field: &'static str) -> Result<Version, StoredError> {
     text.parse()
         .map_err(|_| StoredWhat::Version(text.to_owned()).of(field))
+}
+
+fn make(
+    release: &str,
+    template: Option<&String>,
+    present: &Template,
+    field: &'static str,
+) -> Result<Make, StoredError> {
+    Ok(Make {
+        version: version(release, field)?,
+        template: template.map_or_else(|| present.clone(), |text| Template(text.clone())),
+    })
 }
 
 fn moment(time: &api::Time, field: &'static str) -> Result<Timestamp, StoredError> {

@@ -14,8 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::member::MemberId;
-use crate::observed::{Alarm, Answer, Deep, Etcd, Hashes, Listed, SnapshotWork, Status, Switch};
-use crate::version::Version;
+use crate::observed::{
+    Alarm, Answer, Deep, Etcd, Hashes, Listed, Process, SnapshotWork, Status, Switch,
+};
 
 pub(super) const OLD: Version = Version::new(3, 4, 34);
 pub(super) const NEW: Version = Version::new(3, 5, 27);
@@ -53,7 +54,7 @@ pub(super) fn seen(version: Version) -> Observed {
     let members = 1..=3;
     let process = Process::Running {
         incarnation: 1,
-        version,
+        make: Make::plain(version),
     };
     let listed = |number| Listed {
         id: MemberId(number),
@@ -61,7 +62,7 @@ pub(super) fn seen(version: Version) -> Observed {
         learner: false,
     };
     Observed {
-        template: version,
+        template: Make::plain(version),
         processes: members
             .clone()
             .map(|number| (name(number), process.clone()))
@@ -93,7 +94,7 @@ impl Observed {
             name(number),
             Process::Running {
                 incarnation,
-                version,
+                make: Make::plain(version),
             },
         );
         if self.etcd.members[&name(number)].status().is_some() {
@@ -130,7 +131,7 @@ impl Observed {
         self
     }
 
-    fn with_look_at(mut self, number: u64, write: Answered<()>, hashes: Hashes) -> Self {
+    pub(super) fn with_look_at(mut self, number: u64, write: Answered<()>, hashes: Hashes) -> Self {
         self.looked = Looked::Member {
             name: name(number),
             write,
@@ -147,7 +148,7 @@ pub(super) const EQUAL: Hashes = Hashes::Equal {
 
 pub(super) fn want(target: Version) -> Want {
     Want {
-        target,
+        target: Make::plain(target),
         snapshot: true,
         policy: Policy::default(),
         acknowledged: 0,
@@ -159,8 +160,8 @@ pub(super) fn want(target: Version) -> Want {
 pub(super) fn ready(from: Version, to: Version) -> Record {
     Record {
         attempt: 1,
-        from,
-        to,
+        from: Make::plain(from),
+        to: Make::plain(to),
         phase: Phase::Rolling,
         cleared: Some(NOW),
         snapshot: Snapshot {
@@ -172,7 +173,7 @@ pub(super) fn ready(from: Version, to: Version) -> Record {
                 at: NOW,
             },
         },
-        ..Record::new(to, NOW)
+        ..Record::new(Make::plain(to), NOW)
     }
 }
 
@@ -183,13 +184,13 @@ pub(super) fn replacing(from: Version, to: Version) -> (Record, Observed) {
     record.members.insert(name(3), MemberPhase::Replacing);
     record.current = Some(Replacement {
         member: name(3),
-        from,
-        to,
+        from: Make::plain(from),
+        to: Make::plain(to),
         since: NOW,
         failed: None,
     });
     let mut seen = seen(from);
-    seen.template = to;
+    seen.template = Make::plain(to);
     seen.runs(3, to, 2);
     for number in 1..=3 {
         seen.status(number).cluster_version = Some(OLD.minor);
@@ -197,18 +198,18 @@ pub(super) fn replacing(from: Version, to: Version) -> (Record, Observed) {
     (record, seen)
 }
 
-fn step(want: &Want, record: &Record, seen: &Observed) -> Step {
+pub(super) fn step(want: &Want, record: &Record, seen: &Observed) -> Step {
     decide(want, record, seen, NOW).step
 }
 
-fn why(step: &Step) -> &Why {
+pub(super) fn why(step: &Step) -> &Why {
     match step {
         Step::Wait(wait) => &wait.why,
         other => panic!("{other}"),
     }
 }
 
-fn restart(number: u64, incarnation: u64) -> Step {
+pub(super) fn restart(number: u64, incarnation: u64) -> Step {
     Step::Act(Act::Restart {
         member: name(number),
         incarnation,
@@ -217,7 +218,7 @@ fn restart(number: u64, incarnation: u64) -> Step {
 
 #[test]
 fn a_cluster_that_is_there_is_left_alone() {
-    let record = Record::new(OLD, NOW);
+    let record = Record::new(Make::plain(OLD), NOW);
     let decision = decide(&want(OLD), &record, &seen(OLD), NOW);
     assert_eq!(
         decision,
@@ -236,7 +237,7 @@ fn a_cluster_that_is_there_is_left_alone() {
 fn the_whole_way_up() {
     let want = want(NEW);
     let mut seen = seen(OLD);
-    let mut record = Record::new(OLD, NOW);
+    let mut record = Record::new(Make::plain(OLD), NOW);
     let mut said = Vec::new();
     let mut needs = Needs::Nothing;
     for _ in 0..40 {
@@ -273,7 +274,7 @@ fn the_whole_way_up() {
                         sha256: "00".to_owned(),
                     };
                 }
-                Act::SetTemplate(version) => seen.template = version,
+                Act::SetTemplate(version) => seen.template = Make::plain(version),
                 Act::MoveLeader { to, .. } => {
                     let to = seen.etcd.members[&to].status().unwrap().id;
                     for number in 1..=3 {
@@ -285,7 +286,7 @@ fn the_whole_way_up() {
                     incarnation,
                 } => {
                     let number = member.0[1..].parse().unwrap();
-                    seen.runs(number, seen.template, incarnation + 1);
+                    seen.runs(number, seen.template.version, incarnation + 1);
                 }
             },
             Step::Refuse(_) | Step::Halt(_) => panic!("{said:#?}"),
@@ -324,7 +325,7 @@ fn a_refusal_is_not_kept() {
     sick.alarm(AlarmKind::NoSpace);
     let refused = decide(
         &want(NEW),
-        &Record::new(OLD, NOW),
+        &Record::new(Make::plain(OLD), NOW),
         &sick.with_preflight(),
         NOW,
     );
@@ -355,7 +356,7 @@ fn what_a_preflight_cannot_find_out_is_waited_for() {
         panic!()
     };
     deep.auth = Answered::Unknown("deadline".to_owned());
-    let step = step(&want(NEW), &Record::new(OLD, NOW), &unknown);
+    let step = step(&want(NEW), &Record::new(Make::plain(OLD), NOW), &unknown);
     assert!(matches!(why(&step), Why::PreflightUnknown(_)), "{step}");
 }
 
@@ -545,22 +546,37 @@ fn a_halt_stays_until_its_own_attempt_is_acknowledged() {
         ..want(NEW)
     };
     let next = decide(&cleared, &record, &seen(OLD), NOW).record;
-    assert_eq!((next.attempt, next.from, next.to), (5, OLD, NEW));
+    assert_eq!(
+        (next.attempt, next.from.version, next.to.version),
+        (5, OLD, NEW)
+    );
     assert_eq!((next.halt, next.snapshot.failures), (None, 0));
     let other = decide(&want(OLD), &record, &seen(OLD), NOW);
     assert_eq!(
         (other.step, other.record.attempt),
         (Step::Look(Needs::Data), 5)
     );
-    assert_eq!((other.record.from, other.record.to), (NEW, OLD));
+    assert_eq!(
+        (other.record.from.version, other.record.to.version),
+        (NEW, OLD)
+    );
 }
 
 #[test]
 fn a_member_that_leaves_the_target_begins_another_attempt() {
     let mut drifted = seen(NEW);
     drifted.runs(2, OLD, 1);
-    let next = decide(&want(NEW), &Record::new(NEW, NOW), &drifted, NOW).record;
-    assert_eq!((next.attempt, next.from, next.to), (1, OLD, NEW));
+    let next = decide(
+        &want(NEW),
+        &Record::new(Make::plain(NEW), NOW),
+        &drifted,
+        NOW,
+    )
+    .record;
+    assert_eq!(
+        (next.attempt, next.from.version, next.to.version),
+        (1, OLD, NEW)
+    );
     assert!(!next.inherited);
 }
 
@@ -573,7 +589,10 @@ fn an_unfinished_attempt_is_inherited_between_its_own_two_releases_only() {
     };
     let back = decide(&want(OLD), &settled, &seen, NOW);
     assert!(back.record.inherited);
-    assert_eq!((back.record.from, back.record.to), (NEW, OLD));
+    assert_eq!(
+        (back.record.from.version, back.record.to.version),
+        (NEW, OLD)
+    );
     assert_eq!(back.step, Step::Act(Act::SetTemplate(OLD)));
     let third = Version::new(3, 5, 34);
     let other = decide(&want(third), &settled, &seen.clone().with_preflight(), NOW);
@@ -647,7 +666,7 @@ fn nothing_is_touched_while_the_rest_is_not_known_to_be_well() {
         ("Unhealthy", |s| {
             let failing = Process::Failing {
                 incarnation: 1,
-                version: OLD,
+                make: Make::plain(OLD),
                 exits: 1,
                 last_words: "fatal".to_owned(),
             };
@@ -714,7 +733,7 @@ fn corruption_halts() {
 #[test]
 fn a_person_can_stop_it_anywhere() {
     let mut seen = seen(OLD);
-    seen.template = NEW;
+    seen.template = Make::plain(NEW);
     let record = ready(OLD, NEW);
     let with = |policy| {
         step(
@@ -803,7 +822,7 @@ fn a_person_can_stop_it_anywhere() {
 #[test]
 fn followers_go_first_and_the_first_replaced_takes_over() {
     let mut seen = seen(OLD);
-    seen.template = NEW;
+    seen.template = Make::plain(NEW);
     for number in 1..=3 {
         seen.status(number).leader = MemberId(3);
     }
@@ -844,7 +863,7 @@ fn a_restarted_member_is_waited_for_and_then_put_back() {
         panic!("{:?}", back.record.current)
     };
     assert_eq!(*since, late);
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     let restarted = decide(&want(NEW), &back.record, &seen, after(500));
     assert_eq!(restarted.step, restart(3, 2));
     assert_eq!(
@@ -881,7 +900,7 @@ fn a_member_that_is_back_on_the_old_release_halts_the_upgrade() {
     if let Some(current) = &mut record.current {
         current.failed = Some(trouble.clone());
     }
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     seen.runs(3, OLD, 3);
     let look = decide(&want(NEW), &record, &seen, NOW);
     assert_eq!(look.step, Step::Look(Needs::Member(name(3))));
@@ -905,7 +924,7 @@ fn exits_are_counted() {
     let (record, mut seen) = replacing(OLD, NEW);
     let failing = |exits| Process::Failing {
         incarnation: 2,
-        version: NEW,
+        make: Make::plain(NEW),
         exits,
         last_words: "fatal".to_owned(),
     };
@@ -920,7 +939,7 @@ fn exits_are_counted() {
         step(&want(NEW), &record, &seen),
         Step::Act(Act::SetTemplate(OLD))
     );
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     // Another one is down as well: the failing one does nothing for the quorum anyway.
     seen.silent(1);
     assert_eq!(step(&want(NEW), &record, &seen), restart(3, 2));
@@ -932,7 +951,7 @@ fn a_member_that_may_serve_is_put_back_only_while_the_rest_is_well() {
     if let Some(current) = &mut record.current {
         current.failed = Some(Trouble::Silent("deadline".to_owned()));
     }
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     seen.silent(3);
     seen.silent(2);
     let waits = step(&want(NEW), &record, &seen);
@@ -941,7 +960,7 @@ fn a_member_that_may_serve_is_put_back_only_while_the_rest_is_well() {
         "{waits}"
     );
     let (_, mut seen) = replacing(OLD, NEW);
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     for number in 1..=3 {
         seen.status(number).leader = MemberId(3);
     }
@@ -1020,7 +1039,7 @@ fn a_member_that_never_went_is_chosen_anew() {
     assert_eq!(wait.since, after(7));
     let failing = Process::Failing {
         incarnation: 1,
-        version: OLD,
+        make: Make::plain(OLD),
         exits: 1,
         last_words: "fatal".to_owned(),
     };
@@ -1045,7 +1064,7 @@ fn a_flip_calls_back_what_has_not_come_up() {
         .clone()
         .and_then(|current| current.failed);
     assert_eq!(failed, Some(Trouble::TargetChanged));
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     assert_eq!(step(&want(OLD), &back.record, &seen), restart(3, 2));
     let (_, up) = replacing(OLD, NEW);
     let open = decide(&want(OLD), &back.record, &up, NOW);
@@ -1063,12 +1082,12 @@ fn on_the_way_back_the_one_that_serves_nobody_goes_first() {
     mixed.runs(2, NEW, 2);
     mixed.silent(2);
     assert_eq!(step(&want(OLD), &record, &mixed), restart(2, 2));
-    mixed.template = NEW;
+    mixed.template = Make::plain(NEW);
     assert_eq!(
         step(&want(OLD), &record, &mixed),
         Step::Act(Act::SetTemplate(OLD))
     );
-    mixed.template = OLD;
+    mixed.template = Make::plain(OLD);
     let not_inherited = Record {
         inherited: false,
         ..record.clone()
@@ -1126,7 +1145,7 @@ fn a_single_member_has_nobody_to_hand_over_to() {
         learner: false,
     };
     alone.etcd.membership = Answered::Known(vec![listed]);
-    alone.template = NEW;
+    alone.template = Make::plain(NEW);
     assert_eq!(step(&want(NEW), &ready(OLD, NEW), &alone), restart(1, 1));
 }
 
@@ -1134,12 +1153,12 @@ fn a_single_member_has_nobody_to_hand_over_to() {
 fn arrived_is_when_all_are_well_and_agree() {
     let record = ready(OLD, NEW);
     let mut cluster = seen(NEW);
-    cluster.template = OLD;
+    cluster.template = Make::plain(OLD);
     assert_eq!(
         step(&want(NEW), &record, &cluster),
         Step::Act(Act::SetTemplate(NEW))
     );
-    cluster.template = NEW;
+    cluster.template = Make::plain(NEW);
     cluster.status(2).cluster_version = Some(OLD.minor);
     let waits = decide(&want(NEW), &record, &cluster, NOW);
     assert!(matches!(why(&waits.step), Why::ClusterVersion { .. }));
@@ -1304,7 +1323,7 @@ fn a_release_that_keeps_ending_is_given_up_by_count_or_by_time() {
     let late = NOW + Limits::default().member + SignedDuration::from_nanos(1);
     let failing = |version, exits| Process::Failing {
         incarnation: 2,
-        version,
+        make: Make::plain(version),
         exits,
         last_words: "fatal".to_owned(),
     };

@@ -14,7 +14,7 @@
 mod model;
 mod search;
 
-use model::{Budget, Setup};
+use model::{Broken, Budget, Setup, Way};
 use search::explore;
 
 fn budget(spend: impl FnOnce(&mut Budget)) -> Budget {
@@ -25,15 +25,21 @@ fn budget(spend: impl FnOnce(&mut Budget)) -> Budget {
 
 /// Runs the search forward and back, prints how large it was, and panics on a violation.
 fn search(name: &str, setup: Setup) {
-    for up in [true, false] {
+    search_ways(name, &[Way::Up, Way::Down], setup);
+}
+
+fn search_ways(name: &str, ways: &[Way], setup: Setup) {
+    for way in ways {
+        let way = *way;
         let setup = Setup {
-            up,
+            way,
             ..setup.clone()
         };
+        let started = std::time::Instant::now();
         let size = explore(&setup).unwrap_or_else(|violation| panic!("{name}: {violation}"));
-        let way = if up { "forward" } else { "back" };
-        println!("{name}, {} members, {way}: {size} states", setup.members);
-        assert!(size > 10, "{name}: the search has not searched");
+        let (members, took) = (setup.members, started.elapsed().as_secs_f32());
+        println!("{name}, {members} members, {way:?}: {size} states, {took:.1} s");
+        assert!(size >= 10, "{name}: the search has not searched");
     }
 }
 
@@ -98,7 +104,7 @@ fn members_fail_and_recover() {
 fn the_new_version_does_not_start() {
     for members in [1, 3] {
         let bad = Setup {
-            bad: true,
+            broken: Broken::Release,
             ..setup(
                 members,
                 budget(|b| (b.crash, b.flip, b.fail, b.acknowledge) = (1, 1, 1, 1)),
@@ -176,6 +182,95 @@ fn alarms_come_and_go() {
             "alarms",
             setup(members, budget(|b| (b.alarm, b.crash, b.fail) = (2, 1, 1))),
         );
+    }
+}
+
+const ROLLS: [Way; 3] = [Way::Same, Way::UpAndTemplate, Way::DownAndTemplate];
+
+#[test]
+fn another_template_undisturbed() {
+    for members in [1, 3, 5] {
+        for late in [false, true] {
+            let plain = setup(members, Budget::default());
+            search_ways("another template", &ROLLS, Setup { late, ..plain });
+        }
+    }
+}
+
+#[test]
+fn the_template_changes_at_any_time() {
+    for members in [1, 3] {
+        let spend = budget(|b| (b.template, b.crash, b.stale) = (2, 1, 1));
+        let ways = [Way::Up, Way::Down, Way::Same];
+        search_ways("changing templates", &ways, setup(members, spend));
+        let late = Setup {
+            late: true,
+            ..setup(members, budget(|b| (b.template, b.flip) = (2, 1)))
+        };
+        search_ways("templates, and members created late", &ways, late);
+    }
+    let five = setup(5, budget(|b| b.template = 1));
+    search_ways("changing templates", &ROLLS, five);
+}
+
+#[test]
+fn the_template_changes_while_members_fail() {
+    for members in [1, 3] {
+        let spend = budget(|b| (b.template, b.fail, b.expire) = (1, 2, 1));
+        search_ways("another template, failing", &ROLLS, setup(members, spend));
+    }
+}
+
+#[test]
+fn the_new_template_does_not_start() {
+    for members in [1, 3] {
+        let bad = Setup {
+            broken: Broken::Template(1),
+            ..setup(
+                members,
+                budget(|b| (b.template, b.crash, b.fail, b.acknowledge) = (2, 1, 1, 1)),
+            )
+        };
+        search_ways("bad template", &ROLLS, bad);
+    }
+}
+
+/// What is asked for is the cure: members that are down stay so until they get it, all of them
+/// maybe.
+#[test]
+fn the_old_template_does_not_start_any_more() {
+    for members in [1, 3] {
+        let worn = Setup {
+            broken: Broken::Template(0),
+            ..setup(members, budget(|b| (b.crash, b.fail, b.expire) = (1, 3, 1)))
+        };
+        search_ways("worn template", &[Way::Same], worn);
+    }
+}
+
+#[test]
+fn a_template_is_rolled_out_while_a_person_pauses_and_holds() {
+    for members in [1, 3] {
+        for (hold_last, pause_after) in [(false, None), (true, None), (false, Some(1))] {
+            let held = Setup {
+                hold_last,
+                pause_after,
+                ..setup(
+                    members,
+                    budget(|b| (b.template, b.pause, b.flip) = (1, 1, 1)),
+                )
+            };
+            let ways = [Way::Up, Way::Same];
+            search_ways("templates, held", &ways, held);
+        }
+    }
+}
+
+#[test]
+fn a_template_is_rolled_out_with_alarms_and_other_data() {
+    for members in [1, 3] {
+        let spend = budget(|b| (b.template, b.alarm, b.diverge, b.acknowledge) = (1, 1, 1, 1));
+        search_ways("templates, alarms", &ROLLS, setup(members, spend));
     }
 }
 

@@ -1,22 +1,21 @@
 //! The world that the engine is searched against: small enough to be searched whole, and shown to
-//! the engine as the same [`Observed`] that a real cluster is.
+//! the engine as the same [`druid_core::observed::Observed`] that a real cluster is.
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
-use std::collections::BTreeMap;
+mod checks;
+mod cluster;
+
 use std::fmt;
 
-use druid_core::member::{MemberId, MemberName};
-use druid_core::observed::{
-    Alarm, AlarmKind, Answer, Answered, Deep, Etcd, Hashes, Listed, Looked, Observed, Process,
-    SnapshotWork, Status, Switch,
+use cluster::{Cluster, Kind, Member, Snap, State, number};
+use druid_core::upgrade::{
+    Act, Limits, Needs, Policy, Record, Replacement, SnapshotState, Step, Want, decide,
 };
-use druid_core::upgrade::{Act, Limits, Needs, Policy, Record, SnapshotState, Step, Want, decide};
-use druid_core::version::Version;
+use druid_core::version::{Direction, Version};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) const OLD: Version = Version::new(3, 4, 34);
 pub(crate) const NEW: Version = Version::new(3, 5, 27);
-const REVISION: i64 = 10;
 
 /// Time stands still, so that states can be compared; [`Move::Expire`] moves everything that the
 /// record remembers into a past in which every deadline has gone by.
@@ -38,6 +37,7 @@ pub(crate) struct Budget {
     pub(crate) acknowledge: u8,
     pub(crate) diverge: u8,
     pub(crate) alarm: u8,
+    pub(crate) template: u8,
 }
 
 /// Where a search begins.
@@ -48,8 +48,10 @@ pub(crate) struct Budget {
 )]
 pub(crate) struct Setup {
     pub(crate) members: usize,
-    pub(crate) up: bool,
-    pub(crate) bad: bool,
+    pub(crate) way: Way,
+    pub(crate) broken: Broken,
+    /// A member that was stopped is created again some time later, from what is asked for by then.
+    pub(crate) late: bool,
     pub(crate) backup: bool,
     pub(crate) hold_last: bool,
     pub(crate) pause_after: Option<usize>,
@@ -60,8 +62,9 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             members: 3,
-            up: true,
-            bad: false,
+            way: Way::Up,
+            broken: Broken::Nothing,
+            late: false,
             backup: true,
             hold_last: false,
             pause_after: None,
@@ -70,46 +73,43 @@ impl Default for Setup {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum State {
+/// What is asked for in the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
     Up,
-    Starting,
-    Failing,
     Down,
+    /// Another template, and no other release.
+    Same,
+    /// Another template as well.
+    UpAndTemplate,
+    DownAndTemplate,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Member {
-    version: Version,
-    state: State,
-    incarnation: u64,
+impl Way {
+    fn ends(self) -> (Kind, Kind) {
+        let kind = |version, template| Kind { version, template };
+        match self {
+            Self::Up => (kind(OLD, 0), kind(NEW, 0)),
+            Self::Down => (kind(NEW, 0), kind(OLD, 0)),
+            Self::Same => (kind(OLD, 0), kind(OLD, 1)),
+            Self::UpAndTemplate => (kind(OLD, 0), kind(NEW, 1)),
+            Self::DownAndTemplate => (kind(NEW, 0), kind(OLD, 1)),
+        }
+    }
 }
 
+/// What does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Snap {
-    Absent,
-    Taking,
-    Taken,
-    Verifying,
-    Verified,
-    TooOld,
-    Failed,
-    Damaged,
-    Rejected,
+pub(crate) enum Broken {
+    Nothing,
+    /// The new release.
+    Release,
+    /// A template, of either release.
+    Template(u8),
 }
 
-/// What can be observed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Cluster {
-    members: Vec<Member>,
-    template: Version,
-    leader: Option<usize>,
-    agreed: Version,
-    snapshot_name: String,
-    snapshot: Snap,
-    diverged: bool,
-    alarm: bool,
-}
+/// How many templates there are to choose from.
+const TEMPLATES: u8 = 3;
 
 /// What is kept only to judge by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,11 +133,12 @@ struct Books {
 pub(crate) struct World {
     cluster: Cluster,
     record: Record,
-    target: Version,
+    target: Kind,
     paused: bool,
     acknowledged: u32,
     captured: Option<(Cluster, String)>,
-    bad: bool,
+    broken: Broken,
+    late: bool,
     left: Budget,
     books: Books,
 }
@@ -150,6 +151,7 @@ pub(crate) enum Move {
     EngineDiesBeforeActing,
     Capture,
     EngineActsOnCaptured,
+    Created(usize),
     Comes(usize),
     Fails(usize),
     Recovers(usize),
@@ -161,6 +163,8 @@ pub(crate) enum Move {
     SnapshotRejected,
     SnapshotTooOld,
     Flip,
+    Template,
+    Rendered,
     Pause,
     Resume,
     Acknowledge,
@@ -177,195 +181,11 @@ impl fmt::Display for Move {
     }
 }
 
-fn name(member: usize) -> MemberName {
-    MemberName(format!("m{member}"))
-}
-
-fn number(name: &MemberName) -> usize {
-    name.0[1..].parse().unwrap()
-}
-
-impl Cluster {
-    fn up(&self, member: usize) -> bool {
-        self.members[member].state == State::Up
-    }
-
-    fn ups(&self) -> usize {
-        self.members
-            .iter()
-            .filter(|member| member.state == State::Up)
-            .count()
-    }
-
-    fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
-    }
-
-    /// A leader that went away or lost its quorum leads no more.
-    fn depose(&mut self) {
-        if self.ups() < self.quorum() || self.leader.is_some_and(|leader| !self.up(leader)) {
-            self.leader = None;
-        }
-    }
-
-    /// What the leader's version monitor would set: it asks every member.
-    fn agreement(&self) -> Version {
-        if self.leader.is_none() || self.ups() < self.members.len() {
-            return self.agreed;
-        }
-        self.members
-            .iter()
-            .map(|member| member.version)
-            .min()
-            .unwrap()
-    }
-
-    fn status(&self, member: usize) -> Status {
-        Status {
-            id: MemberId(member as u64 + 1),
-            version: self.members[member].version,
-            cluster_version: Some(self.agreed.minor),
-            leader: self
-                .leader
-                .map_or(MemberId::NOBODY, |leader| MemberId(leader as u64 + 1)),
-            term: 1,
-            raft_index: 100,
-            raft_applied_index: 100,
-            revision: REVISION,
-            db_size: 1,
-            db_size_in_use: 1,
-            quota: Some(1000),
-            learner: false,
-            ready: Ok(()),
-            errors: Vec::new(),
-        }
-    }
-
-    fn process(member: &Member) -> Process {
-        let Member {
-            version,
-            incarnation,
-            state,
-        } = *member;
-        match state {
-            State::Up | State::Starting | State::Down => Process::Running {
-                incarnation,
-                version,
-            },
-            State::Failing => Process::Failing {
-                incarnation,
-                version,
-                exits: 2,
-                last_words: "fatal".to_owned(),
-            },
-        }
-    }
-
-    fn hashes(&self) -> Hashes {
-        if self.diverged {
-            let hashes = BTreeMap::from([(name(0), 1), (name(1), 2)]);
-            Hashes::Different {
-                revision: REVISION,
-                hashes,
-            }
-        } else {
-            Hashes::Equal {
-                revision: REVISION,
-                hash: 1,
-            }
-        }
-    }
-
-    fn look(&self, needs: &Needs) -> Looked {
-        match needs {
-            Needs::Nothing => Looked::Nothing,
-            Needs::Preflight => Looked::Preflight(Deep {
-                hashes: self.hashes(),
-                auth: Answered::Known(Switch::Off),
-                downgrade: (0..self.members.len())
-                    .map(|m| (name(m), Answered::Known(Switch::Off)))
-                    .collect(),
-                terms: (1, 1),
-                write: None,
-            }),
-            Needs::Data => Looked::Data(self.hashes()),
-            Needs::Member(member) => Looked::Member {
-                name: member.clone(),
-                write: Answered::Known(()),
-                hashes: self.hashes(),
-            },
-        }
-    }
-
-    fn alarms(&self) -> Vec<Alarm> {
-        let alarm = Alarm {
-            member: MemberId(1),
-            kind: AlarmKind::NoSpace,
-        };
-        self.alarm.then_some(alarm).into_iter().collect()
-    }
-
-    fn observe(&self, snapshot_name: String, needs: &Needs) -> Observed {
-        let answer = |member: usize| {
-            if self.up(member) {
-                Answer::Status(self.status(member))
-            } else {
-                Answer::Silent("no answer".to_owned())
-            }
-        };
-        let all = || 0..self.members.len();
-        let listed = |member: usize| Listed {
-            id: MemberId(member as u64 + 1),
-            name: name(member),
-            learner: false,
-        };
-        let linearizable = self.leader.is_some();
-        let snapshot = match self.snapshot {
-            _ if snapshot_name != self.snapshot_name => SnapshotWork::Absent,
-            Snap::Absent => SnapshotWork::Absent,
-            Snap::Taking => SnapshotWork::Taking,
-            Snap::Taken => SnapshotWork::Taken,
-            Snap::Verifying => SnapshotWork::Verifying,
-            Snap::Verified => verified(REVISION),
-            Snap::TooOld => verified(REVISION - 1),
-            Snap::Failed => SnapshotWork::Failed("disk full".to_owned()),
-            Snap::Damaged => SnapshotWork::Damaged("digest".to_owned()),
-            Snap::Rejected => SnapshotWork::Rejected("busy".to_owned()),
-        };
-        Observed {
-            template: self.template,
-            processes: all()
-                .map(|m| (name(m), Self::process(&self.members[m])))
-                .collect(),
-            etcd: Etcd {
-                members: all().map(|m| (name(m), answer(m))).collect(),
-                membership: if linearizable {
-                    Answered::Known(all().map(listed).collect())
-                } else {
-                    Answered::Unknown("no leader".to_owned())
-                },
-                alarms: Answered::Known(self.alarms()),
-            },
-            snapshot_name,
-            snapshot,
-            looked: self.look(needs),
-        }
-    }
-}
-
-fn verified(revision: i64) -> SnapshotWork {
-    SnapshotWork::Verified {
-        revision,
-        bytes: 1,
-        sha256: "00".to_owned(),
-    }
-}
-
 impl World {
     pub(crate) fn new(setup: &Setup) -> Self {
-        let (from, target) = if setup.up { (OLD, NEW) } else { (NEW, OLD) };
+        let (from, target) = setup.way.ends();
         let member = Member {
-            version: from,
+            kind: from,
             state: State::Up,
             incarnation: 1,
         };
@@ -374,26 +194,27 @@ impl World {
                 members: vec![member; setup.members],
                 template: from,
                 leader: Some(setup.members - 1),
-                agreed: from,
+                agreed: from.version,
                 snapshot_name: String::new(),
                 snapshot: Snap::Absent,
                 diverged: false,
                 alarm: false,
             },
-            record: Record::new(from, NOW),
+            record: Record::new(from.make(), NOW),
             target,
             paused: false,
             acknowledged: 0,
             captured: None,
-            bad: setup.bad,
+            broken: setup.broken,
+            late: setup.late,
             left: setup.budget.clone(),
-            books: Books::new(setup.members, 0, setup.bad),
+            books: Books::new(setup.members, 0, setup.broken != Broken::Nothing),
         }
     }
 
     fn want(&self, setup: &Setup) -> Want {
         Want {
-            target: self.target,
+            target: self.target.make(),
             snapshot: setup.backup,
             policy: Policy {
                 paused: self.paused,
@@ -421,6 +242,7 @@ impl World {
             let leads = self.cluster.leader == Some(m);
             let nobody = self.cluster.leader.is_none();
             let quorate = self.cluster.ups() >= self.cluster.quorum();
+            may(member.state == State::Gone, Move::Created(m));
             may(member.state == State::Starting, Move::Comes(m));
             may(member.state == State::Down, Move::Recovers(m));
             may(member.state == State::Up && left.fail > 0, Move::Fails(m));
@@ -450,6 +272,9 @@ impl World {
             Move::SnapshotRejected,
         );
         may(left.flip > 0, Move::Flip);
+        may(left.template > 0, Move::Template);
+        let lags = self.cluster.template.template != self.target.template;
+        may(lags, Move::Rendered);
         may(left.pause > 0 && !self.paused, Move::Pause);
         may(self.paused, Move::Resume);
         let halted = self.record.halt.is_some() && self.acknowledged != self.record.attempt;
@@ -464,15 +289,23 @@ impl World {
 
     /// What the world is after `what`. An error is a broken promise.
     pub(crate) fn after(&self, what: Move, setup: &Setup) -> Result<Self, String> {
+        Ok(self.after_saying(what, setup)?.0)
+    }
+
+    /// And what the engine decided, if it did.
+    pub(crate) fn after_saying(
+        &self,
+        what: Move,
+        setup: &Setup,
+    ) -> Result<(Self, Option<Step>), String> {
         let mut next = self.clone();
+        let mut said = None;
         match what {
             Move::Start => {}
-            Move::Engine => {
-                next.engine(setup, None, false)?;
-            }
+            Move::Engine => said = Some(next.engine(setup, None, false)?),
             Move::EngineDiesBeforeActing => {
                 next.left.crash -= 1;
-                next.engine(setup, None, true)?;
+                said = Some(next.engine(setup, None, true)?);
             }
             Move::Capture => {
                 next.left.stale -= 1;
@@ -480,14 +313,22 @@ impl World {
             }
             Move::EngineActsOnCaptured => {
                 let captured = next.captured.take();
-                next.engine(setup, captured, false)?;
+                said = Some(next.engine(setup, captured, false)?);
             }
             Move::Flip => {
                 next.left.flip -= 1;
                 next.books.faults = true;
                 next.books.snapshot_faults += 1;
-                next.target = if self.target == NEW { OLD } else { NEW };
+                let version = self.target.version;
+                next.target.version = if version == NEW { OLD } else { NEW };
             }
+            Move::Template => {
+                next.left.template -= 1;
+                next.books.faults = true;
+                next.books.snapshot_faults += 1;
+                next.target.template = (self.target.template + 1) % TEMPLATES;
+            }
+            Move::Rendered => next.cluster.template.template = self.target.template,
             Move::Pause => {
                 next.left.pause -= 1;
                 next.paused = true;
@@ -498,7 +339,8 @@ impl World {
                 next.acknowledged = self.record.attempt;
             }
             Move::Expire => next.expire(),
-            Move::Comes(_)
+            Move::Created(_)
+            | Move::Comes(_)
             | Move::Fails(_)
             | Move::Recovers(_)
             | Move::Elected(_)
@@ -513,11 +355,12 @@ impl World {
             | Move::Alarm
             | Move::Disarmed => next.cluster_moves(what),
         }
-        Ok(next)
+        Ok((next, said))
     }
 
     fn cluster_moves(&mut self, what: Move) {
         match what {
+            Move::Created(m) => self.create(m),
             Move::Comes(m) => self.comes(m),
             Move::Fails(m) => {
                 self.left.fail -= 1;
@@ -569,6 +412,8 @@ impl World {
             | Move::Capture
             | Move::EngineActsOnCaptured
             | Move::Flip
+            | Move::Template
+            | Move::Rendered
             | Move::Pause
             | Move::Resume
             | Move::Acknowledge
@@ -586,9 +431,23 @@ impl World {
         }
     }
 
+    /// What was stopped is there again, from what the platform has by now.
+    fn create(&mut self, m: usize) {
+        let kind = self.cluster.template;
+        let member = &mut self.cluster.members[m];
+        member.kind = kind;
+        member.state = State::Starting;
+        member.incarnation += 1;
+    }
+
     fn comes(&mut self, m: usize) {
         let member = &mut self.cluster.members[m];
-        if self.bad && member.version == NEW {
+        let broken = match self.broken {
+            Broken::Nothing => false,
+            Broken::Release => member.kind.version == NEW,
+            Broken::Template(template) => member.kind.template == template,
+        };
+        if broken {
             member.state = State::Failing;
         } else {
             member.state = State::Up;
@@ -622,6 +481,7 @@ impl World {
         dies: bool,
     ) -> Result<Step, String> {
         let want = self.want(setup);
+        let before = self.record.current.clone();
         let mut needs = Needs::Nothing;
         let mut step = Step::Look(Needs::Nothing);
         for _ in 0..4 {
@@ -663,13 +523,14 @@ impl World {
                 return Ok(again.step);
             }
         }
-        self.act(&act, &want)?;
+        self.act(&act, &want, before.as_ref())?;
         Ok(step)
     }
 
     fn turn_page(&mut self, record: &Record) {
         if record.attempt != self.books.attempt {
-            let faults = self.bad || record.inherited || record.current.is_some();
+            let faults =
+                self.broken != Broken::Nothing || record.inherited || record.current.is_some();
             let disrupted = self.books.disrupted.clone();
             self.books = Books::new(self.cluster.members.len(), record.attempt, faults);
             self.books.disrupted = disrupted;
@@ -677,7 +538,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, act: &Act, want: &Want) -> Result<(), String> {
+    fn act(&mut self, act: &Act, want: &Want, before: Option<&Replacement>) -> Result<(), String> {
         if self.record.halt.is_some() {
             return Err(format!("acts while halted: {act}"));
         }
@@ -695,12 +556,16 @@ impl World {
                     self.cluster.snapshot = Snap::Verifying;
                 }
             }
-            Act::SetTemplate(version) => self.cluster.template = *version,
+            Act::SetTemplate(version) => {
+                // The platform can choose a release only.
+                self.cluster.template = Kind {
+                    version: *version,
+                    ..self.target
+                };
+            }
             Act::MoveLeader { from, to } => {
-                self.check_move(number(from), number(to))?;
-                let current = self.record.current.as_ref();
-                let putting_back = current.is_some_and(|current| current.failed.is_some());
-                self.books.moves += u8::from(!putting_back);
+                self.check_move(number(from), number(to), want)?;
+                self.books.moves += u8::from(!self.putting_back());
                 self.cluster.leader = Some(number(to));
             }
             Act::Restart {
@@ -708,147 +573,18 @@ impl World {
                 incarnation,
             } => {
                 let m = number(member);
-                self.check_restart(m, *incarnation, want)?;
+                let kind = self.cluster.members[m].kind.make();
+                let again = before.is_some_and(|it| it.member == *member && it.from != kind);
+                self.check_restart(m, *incarnation, again, want)?;
                 self.books.restarts[m] += 1;
-                self.books.disrupted[m] = true;
-                let template = self.cluster.template;
-                let process = &mut self.cluster.members[m];
-                process.version = template;
-                process.state = State::Starting;
-                process.incarnation += 1;
+                // Nobody is disrupted that keeps ending by itself.
+                self.books.disrupted[m] |= self.cluster.members[m].state != State::Failing;
+                self.cluster.members[m].state = State::Gone;
+                if !self.late {
+                    self.create(m);
+                }
                 self.cluster.depose();
             }
-        }
-        Ok(())
-    }
-
-    /// The safety of a restart.
-    fn check_restart(&self, m: usize, incarnation: u64, want: &Want) -> Result<(), String> {
-        let Self {
-            cluster,
-            record,
-            books,
-            ..
-        } = self;
-        let broken = |promise: &str| Err(format!("restart of m{m}: {promise}"));
-        let member = &cluster.members[m];
-        let others = cluster.ups() - usize::from(cluster.up(m));
-        let alone = cluster.members.len() == 1;
-        let current = record.current.as_ref();
-        let putting_back = current.is_some_and(|current| current.failed.is_some());
-        let failing = member.state == State::Failing;
-        if member.incarnation != incarnation {
-            return broken("it is another incarnation");
-        }
-        if !alone && !failing && others < cluster.quorum() {
-            return broken("below quorum by our hand");
-        }
-        if (0..cluster.members.len()).any(|other| other != m && books.disrupted[other]) {
-            return broken("two disrupted at once");
-        }
-        if !alone && cluster.leader == Some(m) {
-            return broken("it leads");
-        }
-        if cluster.template != want.target && !putting_back {
-            return broken("it would come back on another version");
-        }
-        if member.version == cluster.template && !putting_back {
-            return broken("it is there already");
-        }
-        if self.paused && !putting_back {
-            return broken("it is paused");
-        }
-        let up = cluster.template == NEW;
-        let good = cluster.snapshot == Snap::Verified
-            && cluster
-                .snapshot_name
-                .starts_with(&format!("upgrade-{}-", record.attempt));
-        if up && !putting_back && want.snapshot && !good {
-            return broken("no verified snapshot of this attempt");
-        }
-        if books.began_diverged && up && !putting_back {
-            return broken("the members differ");
-        }
-        if cluster.alarm && up && !putting_back {
-            return broken("an alarm is raised");
-        }
-        if !books.faults && books.restarts[m] > 0 {
-            return broken("a second time");
-        }
-        let arrived = cluster
-            .members
-            .iter()
-            .filter(|m| m.version == want.target)
-            .count();
-        let remaining = cluster.members.len() - arrived;
-        if want.policy.hold_last && remaining == 1 && !putting_back && !books.faults {
-            return broken("the last one is held");
-        }
-        if want
-            .policy
-            .pause_after
-            .is_some_and(|limit| arrived >= limit)
-            && !putting_back
-            && !books.faults
-        {
-            return broken("it is paused after fewer");
-        }
-        Ok(())
-    }
-
-    fn check_move(&self, from: usize, to: usize) -> Result<(), String> {
-        let cluster = &self.cluster;
-        let broken = |promise: &str| Err(format!("leadership from m{from} to m{to}: {promise}"));
-        if cluster.leader != Some(from) {
-            return broken("it does not lead");
-        }
-        if !cluster.up(to) {
-            return broken("the successor is down");
-        }
-        if self
-            .record
-            .current
-            .as_ref()
-            .is_some_and(|current| current.failed.is_some())
-        {
-            return Ok(());
-        }
-        if cluster.members[to].version != self.target {
-            return broken("the successor is not on the target");
-        }
-        let waiting = cluster
-            .members
-            .iter()
-            .filter(|m| m.version != self.target)
-            .count();
-        if waiting != 1 {
-            return broken("followers go first");
-        }
-        if self.books.moves > self.books.leader_faults {
-            return broken("a second time");
-        }
-        Ok(())
-    }
-
-    fn check_snapshots(&self, want: &Want) -> Result<(), String> {
-        if !want.snapshot || self.target == OLD {
-            return Err("takes a snapshot that nobody asked for".to_owned());
-        }
-        if self.books.snapshots > 1 + self.books.snapshot_faults {
-            return Err("takes a snapshot again for no reason".to_owned());
-        }
-        if self.record.snapshot.failures >= 3 {
-            return Err("three snapshots have failed".to_owned());
-        }
-        Ok(())
-    }
-
-    fn check_done(&self) -> Result<(), String> {
-        let Cluster {
-            members, template, ..
-        } = &self.cluster;
-        if *template != self.target || members.iter().any(|member| member.version != self.target) {
-            return Err("says done and is not".to_owned());
         }
         Ok(())
     }
@@ -862,6 +598,9 @@ impl World {
         next.cluster.diverged = false;
         next.cluster.alarm = false;
         for m in 0..next.cluster.members.len() {
+            if next.cluster.members[m].state == State::Gone {
+                next.create(m);
+            }
             if next.cluster.members[m].state != State::Up {
                 next.comes(m);
             }
@@ -876,16 +615,24 @@ impl World {
         Ok((next, step))
     }
 
-    /// Whether a release that does not start has taken down a member that was not put on it by the
-    /// attempt: that is waited for, and a person has to help.
+    /// Whether a member is down for good, and the engine has no reason to touch it: it was not put
+    /// on what does not start by the attempt. A person has to help.
     pub(crate) fn has_foreign_failure(&self) -> bool {
         let begun = |m: usize, member: &Member| {
             let current = self.record.current.as_ref();
-            current.is_some_and(|c| number(&c.member) == m && c.to == member.version)
+            current.is_some_and(|c| number(&c.member) == m && c.from != member.kind.make())
         };
-        let failing =
-            |(m, member): (usize, &Member)| member.state == State::Failing && !begun(m, member);
-        self.cluster.members.iter().enumerate().any(failing)
+        let same = self.record.direction() == Direction::Same;
+        let foreign = |(m, member): (usize, &Member)| {
+            let helped = same && member.kind != self.target;
+            member.state == State::Failing && !begun(m, member) && !helped
+        };
+        self.cluster.members.iter().enumerate().any(foreign)
+    }
+
+    fn putting_back(&self) -> bool {
+        let current = self.record.current.as_ref();
+        current.is_some_and(|current| current.failed.is_some())
     }
 
     /// The same world for the question whether it ends: what has been spent plays no part.

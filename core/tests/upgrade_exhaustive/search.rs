@@ -1,11 +1,12 @@
 //! Breadth-first search, so that the first violation found has the shortest way to it.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use druid_core::upgrade::{Step, Why};
 
-use crate::model::{Move, Setup, World};
+use crate::model::{Broken, Move, Setup, World};
 
 /// Rounds after which a world without faults has to have come to an end.
 const ROUNDS: usize = 60;
@@ -33,11 +34,11 @@ pub(crate) fn explore(setup: &Setup) -> Result<usize, String> {
     while let Some(world) = queue.pop_front() {
         let here = key(&world);
         ends.check(&world, setup)
-            .map_err(|what| report(&came_from, here, None, &what))?;
+            .map_err(|what| report(setup, &came_from, here, None, &what))?;
         for what in world.moves() {
             let next = world
                 .after(what, setup)
-                .map_err(|violation| report(&came_from, here, Some(what), &violation))?;
+                .map_err(|violation| report(setup, &came_from, here, Some(what), &violation))?;
             let there = key(&next);
             if let std::collections::hash_map::Entry::Vacant(new) = came_from.entry(there) {
                 new.insert((here, what));
@@ -48,7 +49,9 @@ pub(crate) fn explore(setup: &Setup) -> Result<usize, String> {
     Ok(came_from.len())
 }
 
+/// What was broken, and the way there, with what the engine said on it.
 fn report(
+    setup: &Setup,
     came_from: &HashMap<Key, (Key, Move)>,
     mut here: Key,
     last: Option<Move>,
@@ -62,16 +65,19 @@ fn report(
         }
         here = *before;
     }
-    let way: BTreeMap<usize, String> = way
-        .iter()
-        .rev()
-        .map(ToString::to_string)
-        .enumerate()
-        .collect();
-    let lines: Vec<String> = way
-        .iter()
-        .map(|(at, by)| format!("  {at:3} {by}"))
-        .collect();
+    way.reverse();
+    let mut world = World::new(setup);
+    let mut lines = Vec::new();
+    for (at, by) in way.iter().enumerate() {
+        let mut line = format!("  {at:3} {by}");
+        if let Ok((next, said)) = world.after_saying(*by, setup) {
+            if let Some(said) = said {
+                let _ = write!(line, ": {said}");
+            }
+            world = next;
+        }
+        lines.push(line);
+    }
     format!("{what}, after\n{}", lines.join("\n"))
 }
 
@@ -96,7 +102,7 @@ impl Ends {
                 &step,
                 Step::Wait(wait) if matches!(wait.why, Why::HeldLast { .. } | Why::PausedAfter { .. })
             );
-            let foreign = setup.bad && next.has_foreign_failure();
+            let foreign = setup.broken != Broken::Nothing && next.has_foreign_failure();
             if held || foreign || matches!(step, Step::Done | Step::Halt(_)) {
                 self.0.extend(seen);
                 return Ok(());

@@ -9,6 +9,9 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use druid_core::make::Make;
+#[cfg(test)]
+use druid_core::make::Template;
 use druid_core::member::MemberName;
 use druid_core::observed::Process;
 use druid_core::version::Version;
@@ -230,7 +233,7 @@ impl Lab {
     ) -> Result<Self, LabError> {
         let program = spec.binaries.resolve(spec.version).await?;
         let image = Image {
-            version: spec.version,
+            make: Make::plain(spec.version),
             program,
         };
         let mut attempt = 0;
@@ -449,17 +452,27 @@ impl Lab {
     }
 
     /// What the next demanded restart brings.
-    pub(crate) fn template(&self) -> Version {
-        lock(&self.shared.template).version
+    pub(crate) fn template(&self) -> Make {
+        lock(&self.shared.template).make.clone()
     }
 
-    /// Changes that; touches no process.
+    /// Changes all of it but the release; touches no process.
+    #[cfg(test)]
+    pub(crate) fn ask_for(&self, template: Template) {
+        lock(&self.shared.template).make.template = template;
+    }
+
+    /// Changes the release of it; touches no process.
     pub(crate) async fn set_template(&self, version: Version) -> Result<(), LabError> {
-        if self.template() == version {
+        if self.template().version == version {
             return Ok(());
         }
         let program = self.spec.binaries.resolve(version).await?;
-        *lock(&self.shared.template) = Image { version, program };
+        {
+            let mut image = lock(&self.shared.template);
+            image.make.version = version;
+            image.program = program;
+        }
         self.shared.events.push(What::TemplateSet { version });
         Ok(())
     }

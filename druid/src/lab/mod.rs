@@ -21,7 +21,7 @@ pub(crate) mod supervisor;
 pub(crate) mod workdir;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::observed;
 use druid_core::version::Version;
@@ -31,11 +32,11 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
-/// A release and its binary.
+/// What a member is made from, and the binary of its release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
-    /// The release.
-    pub(crate) version: Version,
+    /// The release. The rest of the template changes nothing here.
+    pub(crate) make: Make,
     /// The binary.
     pub(crate) program: PathBuf,
 }
@@ -303,19 +304,16 @@ impl Member {
     }
 
     fn seen(&self) -> Seen {
-        let (incarnation, version) = (self.incarnation, self.image.version);
+        let (incarnation, make) = (self.incarnation, self.image.make.clone());
         let process = match &self.phase {
             Phase::Held | Phase::Over => observed::Process::Absent,
             Phase::Up { .. } | Phase::Stopping { .. } if self.exits == 0 => {
-                observed::Process::Running {
-                    incarnation,
-                    version,
-                }
+                observed::Process::Running { incarnation, make }
             }
             Phase::Up { .. } | Phase::Stopping { .. } | Phase::Waiting { .. } => {
                 observed::Process::Failing {
                     incarnation,
-                    version,
+                    make,
                     exits: self.exits,
                     last_words: self.last_words.clone(),
                 }
@@ -330,7 +328,7 @@ impl Member {
         let launch = Launch {
             shim: self.plan.shim.clone(),
             program: self.image.program.clone(),
-            broken: self.plan.broken == Some(self.image.version),
+            broken: self.plan.broken == Some(self.image.make.version),
             config: self.plan.config.clone(),
             log: self.plan.log.clone(),
         };
@@ -338,7 +336,7 @@ impl Member {
             Ok(process) => {
                 self.shared.events.push(What::Started {
                     member: self.plan.name.clone(),
-                    version: self.image.version,
+                    version: self.image.make.version,
                     incarnation: self.incarnation,
                     pid: process.pid,
                     cause,
@@ -354,7 +352,7 @@ impl Member {
     fn failed(&mut self, how: &str, last_words: String) {
         self.shared.events.push(What::Exited {
             member: self.plan.name.clone(),
-            version: self.image.version,
+            version: self.image.make.version,
             how: how.to_owned(),
             last_words: last_words.clone(),
         });
@@ -384,7 +382,7 @@ impl Member {
             Phase::Stopping { then, .. } => {
                 self.shared.events.push(What::Stopped {
                     member: self.plan.name.clone(),
-                    version: self.image.version,
+                    version: self.image.make.version,
                     how: how.to_owned(),
                 });
                 self.carry_on(then);

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::observed::Process;
 use druid_core::version::Version;
@@ -26,7 +27,7 @@ use super::shim::{Shim, shim};
 use super::supervisor::MemberError;
 use super::workdir::WorkDir;
 
-pub(super) const V34: Version = Version::new(3, 4, 34);
+pub(crate) const V34: Version = Version::new(3, 4, 34);
 pub(super) const V35: Version = Version::new(3, 5, 27);
 
 /// Becomes etcd when the lab starts this binary as its shim.
@@ -71,7 +72,7 @@ pub(super) fn both() -> Binaries {
     Binaries::new(named, None, Vec::new())
 }
 
-pub(super) fn spec(members: Size, version: Version) -> Spec {
+pub(crate) fn spec(members: Size, version: Version) -> Spec {
     Spec {
         members,
         version,
@@ -121,7 +122,7 @@ async fn process(lab: &Lab, member: usize, wanted: impl Fn(&Process) -> bool) ->
 fn running(incarnation: u64, version: Version) -> Process {
     Process::Running {
         incarnation,
-        version,
+        make: Make::plain(version),
     }
 }
 
@@ -144,7 +145,7 @@ async fn a_member_gets_the_template_only_when_told_to() {
         assert!(get(&lab, member, "/health").await.contains("true"));
     }
     lab.set_template(V35).await.unwrap();
-    assert_eq!(lab.template(), V35);
+    assert_eq!(lab.template(), Make::plain(V35));
     let before = lab.pids();
     sleep(Duration::from_millis(300)).await;
     assert_eq!(lab.pids(), before, "a template restarts nobody");
@@ -229,14 +230,14 @@ async fn a_release_that_cannot_start_fails_with_its_last_words_and_can_be_put_ba
     let often = |seen: &Process| matches!(seen, Process::Failing { exits: 2.., .. });
     let Process::Failing {
         incarnation,
-        version,
+        make,
         last_words,
         ..
     } = process(&lab, 0, often).await
     else {
         unreachable!()
     };
-    assert_eq!((incarnation, version), (2, V35));
+    assert_eq!((incarnation, make.version), (2, V35));
     assert!(last_words.contains("bad-image"), "{last_words}");
 
     lab.set_template(V34).await.unwrap();
@@ -255,14 +256,14 @@ async fn a_killed_member_comes_back_as_it_was() {
     let failing = process(&lab, 0, |seen| matches!(seen, Process::Failing { .. })).await;
     let Process::Failing {
         incarnation,
-        version,
+        make,
         exits,
         ..
     } = failing
     else {
         unreachable!()
     };
-    assert_eq!((incarnation, version, exits), (1, V34, 1));
+    assert_eq!((incarnation, make.version, exits), (1, V34, 1));
     assert!(
         get(&lab, 0, "/version")
             .await

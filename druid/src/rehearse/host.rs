@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::upgrade::{Act, Want};
 use druid_core::version::Version;
@@ -88,7 +89,7 @@ impl Host {
     ) -> Result<Said, HostError> {
         let plan = Plan {
             want,
-            runs,
+            runs: Make::plain(runs),
             members: self.lab.client_urls(),
         };
         let mut crossed = BTreeSet::new();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::observed::Process;
 use druid_core::report::{Pass, StepResult};
@@ -56,7 +57,7 @@ impl Rehearsal {
             Policy::default()
         };
         let want = Want {
-            target: to,
+            target: Make::plain(to),
             snapshot: true,
             policy,
             acknowledged: 0,
@@ -256,6 +257,7 @@ pub(super) fn result(kind: &Kind) -> StepResult {
         Kind::Halts(druid_core::upgrade::Halt::PutBack { .. }) => StepResult::PutBack,
         Kind::Halts(
             druid_core::upgrade::Halt::SnapshotFailed { .. }
+            | druid_core::upgrade::Halt::StaysDown { .. }
             | druid_core::upgrade::Halt::PutBackFailed { .. }
             | druid_core::upgrade::Halt::HashMismatch { .. }
             | druid_core::upgrade::Halt::Corrupt,

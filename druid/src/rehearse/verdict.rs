@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use druid_core::linearizability::Verdict;
+use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::observed::Process;
 use druid_core::oracle::findings::{Findings, Record};
@@ -146,8 +147,8 @@ impl Rehearsal {
             return;
         };
         for (name, process) in self.host.lab.processes() {
-            let runs = matches!(process, Process::Running { version, .. } if version == *from);
-            if !runs {
+            let back = Make::plain(*from);
+            if !matches!(&process, Process::Running { make, .. } if *make == back) {
                 self.broken
                     .push(format!("{name} is not back on {from}: {process:?}"));
             }

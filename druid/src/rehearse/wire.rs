@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::observed::{Process, SnapshotWork};
 use druid_core::refusal::RefusalReport;
 use druid_core::upgrade::{Act, Halt, Record, Step, Want};
-use druid_core::version::Version;
 use serde::{Deserialize, Serialize};
 
 /// What the engine asks.
@@ -50,7 +50,7 @@ pub(super) struct Plan {
     /// What is wanted.
     pub(super) want: Want,
     /// What the cluster runs if nothing was recorded yet.
-    pub(super) runs: Version,
+    pub(super) runs: Make,
     /// The client address of each member.
     pub(super) members: BTreeMap<MemberName, String>,
 }
@@ -58,8 +58,8 @@ pub(super) struct Plan {
 /// What the platform sees.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct View {
-    /// What a member that is created now would run.
-    pub(super) template: Version,
+    /// What a member that is created now would be made from.
+    pub(super) template: Make,
     /// The members' processes.
     pub(super) processes: BTreeMap<MemberName, Process>,
     /// The snapshot that was asked for.

@@ -61,7 +61,7 @@ pub(crate) async fn run(state: &Path) -> Result<(), WorkerError> {
             "something other than a plan".to_owned(),
         ));
     };
-    let mut record = load(state)?.unwrap_or_else(|| Record::new(plan.runs, clock::now()));
+    let mut record = load(state)?.unwrap_or_else(|| Record::new(plan.runs.clone(), clock::now()));
     let want = plan.want.clone();
     let mut processes = Processes {
         lab,

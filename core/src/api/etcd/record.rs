@@ -14,8 +14,14 @@ pub struct UpgradeRecord {
     pub attempt: i64,
     /// The release that it set out from.
     pub from: String,
+    /// The fingerprint of the rest of the template that it set out from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_template: Option<String>,
     /// The release that it goes to.
     pub to: String,
+    /// The fingerprint of the rest of the template that it goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_template: Option<String>,
     /// How far it is.
     pub phase: String,
     /// When it began.
@@ -69,10 +75,16 @@ pub struct SnapshotRecord {
 pub struct ReplacementRecord {
     /// Which.
     pub member: String,
-    /// What it ran.
+    /// The release that it ran.
     pub from: String,
-    /// What it is to run.
+    /// The fingerprint of the rest of its template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_template: Option<String>,
+    /// The release that it is to run.
     pub to: String,
+    /// The fingerprint of the rest of the template that it is to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_template: Option<String>,
     /// When it was last asked to restart.
     pub since: Time,
     /// Why it is to be put back.

@@ -32,7 +32,7 @@ pub struct UpgradeStatus {
     /// The release that it goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// `Upgrade` or `Rollback`.
+    /// `Upgrade`, `Rollback`, or `Roll` if the release stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<String>,
     /// `Preflight`, `Snapshot`, `Rolling`, `Finalizing`, `Succeeded`, `PuttingBack`, `RolledBack`,

@@ -7,6 +7,7 @@ use crate::api::UpgradeStatus;
 use crate::api::names::ACKNOWLEDGE_HALT;
 use crate::observed::Observed;
 use crate::upgrade::{Phase, Record, Step, Wait, Why};
+use crate::version::Direction;
 
 /// From when on it is told what a member is missing that comes up.
 const SLOW: SignedDuration = SignedDuration::from_secs(15);
@@ -125,11 +126,14 @@ pub(super) fn moments(wait: &Wait, now: Timestamp) -> Option<Timestamp> {
 
 /// What is being done, in words that stay the same from the act to its end.
 fn progress(record: &Record, seen: &Observed) -> String {
-    let to = record.to;
+    let goal = match record.direction() {
+        Direction::Same => "what the spec asks for".to_owned(),
+        Direction::Upgrade | Direction::Downgrade => record.to.version.to_string(),
+    };
     let all = seen.processes.len();
     match (record.phase, &record.current) {
         (Phase::PuttingBack, Some(current)) => {
-            let (member, from) = (&current.member, current.from);
+            let (member, from) = (&current.member, current.from.version);
             let trouble = current.failed.as_ref().map(steady::trouble);
             let trouble = trouble.unwrap_or_default();
             format!("{member} is being put back to {from}: it {trouble}")
@@ -138,8 +142,13 @@ fn progress(record: &Record, seen: &Observed) -> String {
             Phase::Preflight | Phase::Snapshot | Phase::Rolling | Phase::AwaitingClusterVersion,
             Some(current),
         ) => {
-            let (member, from, to) = (&current.member, current.from, current.to);
-            format!("{member} is being replaced, {from} by {to}")
+            let member = &current.member;
+            let (from, to) = (current.from.version, current.to.version);
+            if from == to {
+                format!("{member} is being restarted")
+            } else {
+                format!("{member} is being replaced, {from} by {to}")
+            }
         }
         (Phase::Preflight, None) => "checking whether it may begin".to_owned(),
         (Phase::Snapshot, None) => match record.snapshot.failures {
@@ -147,15 +156,15 @@ fn progress(record: &Record, seen: &Observed) -> String {
             failed => format!("a full snapshot is being taken and verified; {failed} failed"),
         },
         (Phase::Rolling, None) => {
-            let off = seen.off(to).count();
-            format!("{} of {all} members run {to}", all.saturating_sub(off))
+            let off = seen.off(&record.to).count();
+            format!("{} of {all} members run {goal}", all.saturating_sub(off))
         }
         (Phase::AwaitingClusterVersion, None) => {
-            format!("all members run {to}; the cluster has to agree on it")
+            format!("all members run {goal}; the cluster has to agree on it")
         }
-        (Phase::Done, _) => format!("all members run {to}"),
+        (Phase::Done, _) => format!("all members run {goal}"),
         (Phase::PuttingBack | Phase::RolledBack | Phase::Blocked, _) => {
-            format!("halted on the way to {to}")
+            format!("halted on the way to {goal}")
         }
     }
 }

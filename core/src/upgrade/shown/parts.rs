@@ -23,7 +23,7 @@ pub(super) fn members(
             .map(|status| status.version)
             .or_else(|| process.version());
         let version = match current {
-            Some(current) => Some(current.from.to_string()),
+            Some(current) => Some(current.from.version.to_string()),
             None => runs.as_ref().map(Version::to_string).or_else(|| {
                 let known = known.iter().find(|it| it.name == name.0)?;
                 known.version.clone()
@@ -33,7 +33,7 @@ pub(super) fn members(
             Some(MemberPhase::Replacing) if current.is_some() => "Replacing",
             Some(MemberPhase::PutBack) => "PutBack",
             Some(MemberPhase::Replacing | MemberPhase::Replaced) | None => {
-                let arrived = version.as_deref() == Some(&*record.to.to_string());
+                let arrived = current.is_none() && process.make() == Some(&record.to);
                 if arrived { "Replaced" } else { "Pending" }
             }
         };

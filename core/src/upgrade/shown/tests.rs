@@ -2,9 +2,12 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::make::Template;
 use crate::observed::{Answered, Hashes, Looked, Process, SnapshotWork};
 use crate::upgrade::tests::{EQUAL, NEW, NOW, OLD, after, name, ready, replacing, seen, want};
-use crate::upgrade::{Act, Halt, MemberPhase, Needs, Phase, Policy, Record, Trouble, Want, decide};
+use crate::upgrade::{
+    Act, Halt, Make, MemberPhase, Needs, Phase, Policy, Record, Trouble, Want, decide,
+};
 use crate::version::Minor;
 
 /// A cluster that is upgraded, and what was told of it.
@@ -83,7 +86,7 @@ impl Walk {
                     sha256: "ab".to_owned(),
                 };
             }
-            Act::SetTemplate(version) => self.seen.template = *version,
+            Act::SetTemplate(version) => self.seen.template.version = *version,
             Act::MoveLeader { to, .. } => {
                 let to = self.seen.etcd.members[to].status().unwrap().id;
                 for number in 1..=3 {
@@ -100,10 +103,12 @@ impl Walk {
                 self.decide();
                 self.seen.processes.insert(member.clone(), Process::Absent);
                 self.decide();
-                self.seen.runs(number, self.seen.template, incarnation + 1);
+                self.seen
+                    .runs(number, self.seen.template.version, incarnation + 1);
                 self.decide();
                 self.seen.etcd.members.insert(member.clone(), well);
-                self.seen.runs(number, self.seen.template, incarnation + 1);
+                self.seen
+                    .runs(number, self.seen.template.version, incarnation + 1);
                 self.seen.status(number).ready = Err("starting".to_owned());
                 self.decide();
                 self.seen.status(number).ready = Ok(());
@@ -165,7 +170,7 @@ impl Walk {
 }
 
 fn up() -> Walk {
-    Walk::new(want(NEW), Record::new(OLD, NOW), seen(OLD))
+    Walk::new(want(NEW), Record::new(Make::plain(OLD), NOW), seen(OLD))
 }
 
 #[test]
@@ -190,7 +195,7 @@ fn the_way_up_is_told_in_few_words() {
     assert_eq!((snapshot.revision, snapshot.size), (Some(50), Some(1234)));
     assert_eq!(last.finished_at, Some(Time::seconds(NOW)));
     assert_eq!(last.direction.as_deref(), Some("Upgrade"));
-    let back = Record::try_from(last.record.as_ref().unwrap()).unwrap();
+    let back = Record::read(last.record.as_ref().unwrap(), &Template::default()).unwrap();
     assert_eq!(back, walk.record);
 }
 
@@ -213,7 +218,12 @@ fn the_way_back_is_one_too() {
 
 #[test]
 fn a_cluster_that_was_never_upgraded_has_nothing_to_tell() {
-    let decision = decide(&want(OLD), &Record::new(OLD, NOW), &seen(OLD), NOW);
+    let decision = decide(
+        &want(OLD),
+        &Record::new(Make::plain(OLD), NOW),
+        &seen(OLD),
+        NOW,
+    );
     assert_eq!(shown(&decision, &seen(OLD), None, None, NOW), None);
 }
 
@@ -317,7 +327,7 @@ fn a_member_that_is_put_back_and_the_halt_after_it_are_warned_of() {
     };
     record.current.as_mut().unwrap().failed = Some(trouble.clone());
     record.phase = Phase::PuttingBack;
-    seen.template = OLD;
+    seen.template = Make::plain(OLD);
     let decision = Decision {
         record: record.clone(),
         step: Step::Act(Act::Restart {
@@ -483,7 +493,7 @@ fn what_happens() -> impl Strategy<Value = Happens> {
 fn happen(walk: &mut Walk, what: Happens) {
     let runs = |walk: &Walk, number| {
         let process = &walk.seen.processes[&name(number)];
-        process.version().unwrap_or(walk.seen.template)
+        process.version().unwrap_or(walk.seen.template.version)
     };
     match what {
         Happens::Nothing => {}
@@ -501,7 +511,7 @@ fn happen(walk: &mut Walk, what: Happens) {
         Happens::Failing(number) => {
             let failing = Process::Failing {
                 incarnation: 4,
-                version: runs(walk, number),
+                make: Make::plain(runs(walk, number)),
                 exits: 2,
                 last_words: "bad".to_owned(),
             };
@@ -513,7 +523,7 @@ fn happen(walk: &mut Walk, what: Happens) {
                 walk.seen.status(number).raft_applied_index = 7;
             }
         }
-        Happens::NewTarget(up) => walk.want.target = if up { NEW } else { OLD },
+        Happens::NewTarget(up) => walk.want.target = Make::plain(if up { NEW } else { OLD }),
         Happens::Paused(paused) => walk.want.policy.paused = paused,
         Happens::Snapshot(work) => {
             walk.seen.snapshot_name = walk.record.snapshot_name();
@@ -602,7 +612,7 @@ proptest! {
             }
             if let Step::Act(Act::Restart { member, .. }) = &step {
                 let number = member.0[1..].parse().unwrap();
-                let version = walk.seen.template;
+                let version = walk.seen.template.version;
                 walk.seen.runs(number, version, 6);
             }
         }

@@ -6,6 +6,13 @@ fn versions() -> impl Strategy<Value = Version> {
     (3u16..5, 0u16..9, any::<u16>()).prop_map(|(a, b, c)| Version::new(a, b, c))
 }
 
+fn makes() -> impl Strategy<Value = Make> {
+    (versions(), ".*").prop_map(|(version, template)| Make {
+        version,
+        template: Template(template),
+    })
+}
+
 fn moments() -> impl Strategy<Value = Timestamp> {
     (0i64..4_000_000_000, 0i32..1_000_000_000).prop_map(|(s, n)| Timestamp::new(s, n).unwrap())
 }
@@ -41,6 +48,7 @@ fn halts() -> impl Strategy<Value = Halt> {
                 trouble
             }
         ),
+        (names(), troubles()).prop_map(|(member, trouble)| Halt::StaysDown { member, trouble }),
         (names(), versions(), troubles()).prop_map(|(member, version, trouble)| {
             Halt::PutBackFailed {
                 member,
@@ -75,8 +83,8 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
 fn records() -> impl Strategy<Value = Record> {
     let replacement = (
         names(),
-        versions(),
-        versions(),
+        makes(),
+        makes(),
         moments(),
         proptest::option::of(troubles()),
     )
@@ -93,7 +101,7 @@ fn records() -> impl Strategy<Value = Record> {
         0..4,
     );
     (
-        (any::<u32>(), versions(), versions(), moments()),
+        (any::<u32>(), makes(), makes(), moments()),
         proptest::sample::select(PHASES.to_vec()),
         (
             any::<bool>(),
@@ -140,7 +148,8 @@ proptest! {
         let stored = api::UpgradeRecord::from(&record);
         let text = serde_json::to_string(&stored).unwrap();
         let read: api::UpgradeRecord = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(Record::try_from(&read), Ok(record));
+        let present = Template("present".to_owned());
+        prop_assert_eq!(Record::read(&read, &present), Ok(record));
     }
 }
 
@@ -149,7 +158,8 @@ type Spoil = fn(&mut api::UpgradeRecord);
 #[test]
 fn a_record_of_another_release_is_refused_with_the_field() {
     let now = Timestamp::constant(1_800_000_000, 0);
-    let good = api::UpgradeRecord::from(&Record::new(Version::new(3, 4, 34), now));
+    let good = Make::plain(Version::new(3, 4, 34));
+    let good = api::UpgradeRecord::from(&Record::new(good, now));
     let cases: [(Spoil, &str, StoredWhat); 6] = [
         (
             |it| it.phase = "Levitating".to_owned(),
@@ -186,8 +196,38 @@ fn a_record_of_another_release_is_refused_with_the_field() {
     for (spoil, field, what) in cases {
         let mut stored = good.clone();
         spoil(&mut stored);
-        let error = Record::try_from(&stored).unwrap_err();
+        let error = Record::read(&stored, &Template::default()).unwrap_err();
         assert_eq!(error, StoredError { field, what });
         assert!(error.to_string().contains(&format!("record.{field}: ")));
     }
+}
+
+#[test]
+fn a_record_without_templates_is_of_the_present_one() {
+    let now = Timestamp::constant(1_800_000_000, 0);
+    let of = |template: &str| {
+        let make = Make {
+            version: Version::new(3, 4, 34),
+            template: Template(template.to_owned()),
+        };
+        let current = Replacement {
+            member: MemberName("m-0".to_owned()),
+            from: make.clone(),
+            to: make.clone(),
+            since: now,
+            failed: None,
+        };
+        Record {
+            current: Some(current),
+            ..Record::new(make, now)
+        }
+    };
+    let mut stored = api::UpgradeRecord::from(&of("past"));
+    let present = Template("present".to_owned());
+    assert_eq!(Record::read(&stored, &present), Ok(of("past")));
+    (stored.from_template, stored.to_template) = (None, None);
+    if let Some(current) = &mut stored.current {
+        (current.from_template, current.to_template) = (None, None);
+    }
+    assert_eq!(Record::read(&stored, &present), Ok(of("present")));
 }
