@@ -34,6 +34,10 @@ impl Token {
     fn set(&self, token: AsciiMetadataValue) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
     }
+
+    fn forget(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// A user of etcd. Clients that are given the same one, or a clone, share what it got.
@@ -95,7 +99,15 @@ impl Client {
                 (answer, Some(_) | None) => answer,
             }
         };
-        self.call(call, deadline, asked).await
+        let answer = self.call(call, deadline, asked).await;
+        if let (Err(error), Some(login)) = (&answer, &self.login)
+            && matches!(error.kind, Kind::DeadlineExceeded(_))
+        {
+            // A token has the raft index that it was given at, and etcd waits until it has applied
+            // that: one that was restored from a backup waits for ever.
+            login.token.forget();
+        }
+        answer
     }
 
     /// Logs in again. `false` if we have no name.

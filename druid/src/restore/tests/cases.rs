@@ -233,13 +233,16 @@ fn a_prefix_that_ends_in_v1_and_a_sibling_are_told_apart() {
 fn two_histories_are_refused_and_one_can_be_chosen() {
     let (bed, history) = (Bed::new(), History::puts(40));
     bed.put("Full-00000000-00000040-100.gz", &gz(&history.full(40, &[])))
-        .put("Full-00000000-00000010-200.gz", &gz(&history.full(10, &[])));
+        .put(
+            "Full-00000000-00000010-9999.gz",
+            &gz(&history.full(10, &[])),
+        );
     let refused = bed.refused();
     assert!(
         refused.contains("two histories") || refused.contains("--base"),
         "{refused}"
     );
-    let chosen = Begin::At("Full-00000000-00000010-200.gz".to_owned());
+    let chosen = Begin::At("Full-00000000-00000010-9999.gz".to_owned());
     let made = bed.restore_with(Loss::Refused, chosen).unwrap();
     assert_eq!(made.revision(), 10);
 }
