@@ -261,16 +261,14 @@ mod tests {
         assert!(matches!(a.read(None, at(2)), Step::Write(held) if held.holder == "a"));
     }
 
+    /// A candidate, and what it is about to write on what version of the lease, since when.
+    type Candidate = (Campaign, Option<(Held, u32, Moment)>);
+
     /// Two of them with a store of one lease, every interleaving of read and write up to a length:
     /// never two leaders whose time has not run out.
     #[test]
     fn never_two_lead() {
-        fn go(
-            store: &(Option<Held>, u32),
-            who: &[(Campaign, Option<(Held, u32, Moment)>)],
-            second: i64,
-            left: u32,
-        ) {
+        fn go(store: &(Option<Held>, u32), who: &[Candidate], second: i64, left: u32) {
             let leading = who.iter().filter(|(it, _)| {
                 it.ends()
                     .is_some_and(|ends| SignedDuration::from_secs(second) < ends)

@@ -123,6 +123,9 @@ fn allowed(scene: &Scene) {
     assert_eq!(found.verdict(), Verdict::Allowed, "{found:#?}");
 }
 
+/// What is done to a scene.
+type Spoil = fn(&mut Scene);
+
 #[test]
 fn healthy_clusters_may_go_both_ways() {
     for members in [1, 3, 5] {
@@ -180,16 +183,16 @@ fn a_restart_is_kept_from_a_cluster_that_is_not_well_only() {
     );
     full.deep.auth = Answered::Unknown("no answer".to_owned());
     allowed(&full);
-    let table: [(&str, fn(&mut Scene)); 9] = [
+    let table: [(&str, Spoil); 9] = [
         ("AlarmActive", |scene| scene.raise(AlarmKind::Corrupt)),
         ("AlarmActive", |scene| scene.raise(AlarmKind::Unknown)),
         ("MemberUnreachable", |scene| scene.silence("m3")),
         ("MemberUnreachable", |scene| {
-            scene.member("m3").ready = Err("no".to_owned())
+            scene.member("m3").ready = Err("no".to_owned());
         }),
         ("LearnerPresent", |scene| scene.list()[1].learner = true),
         ("MemberCountMismatch", |scene| {
-            scene.list().push(listed(4, "m4"))
+            scene.list().push(listed(4, "m4"));
         }),
         ("NoStableLeader", |scene| scene.deep.terms = (5, 6)),
         ("HashMismatch", |scene| {

@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     {
         let state = args.next().unwrap_or_default();
         return on(&mut Builder::new_multi_thread(), async {
-            match rehearse::worker::run(Path::new(&state)).await {
+            match Box::pin(rehearse::worker::run(Path::new(&state))).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error.to_string()),
             }

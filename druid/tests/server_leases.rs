@@ -151,15 +151,13 @@ fn identity(member: &Pod) -> String {
     format!("{}:{}", hexadecimal(id), hexadecimal(cluster))
 }
 
-#[test]
-fn leases_tell_who_leads_and_how_far_snapshots_reach() {
-    let namespace = Namespace::new("lead");
+fn three_with_one_store(namespace: &Namespace) -> Pods {
     let mut pods = Pods::new(V3_5_27, 3);
     pods.mounted["enable-grpc-gateway"] = json!(true);
     pods.write_mounted();
     let shared = pods.dir.path().join("bkp").display().to_string();
     for member in &mut pods.members {
-        member.namespace = namespace.name.to_owned();
+        namespace.name.clone_into(&mut member.namespace);
         member.kubeconfig = Some(namespace.cluster.kubeconfig());
         member.server_args = vec![
             "--storage-provider=Local".to_owned(),
@@ -170,6 +168,28 @@ fn leases_tell_who_leads_and_how_far_snapshots_reach() {
         ];
         member.server_args.extend(FLAGS.map(str::to_owned));
     }
+    pods
+}
+
+/// Which of them leads.
+fn leads(pods: &Pods) -> usize {
+    let mut found = None;
+    until("one leads", || {
+        found = pods.members.iter().position(Pod::leads);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn renewed(leases: &BTreeMap<String, Value>, name: &str) -> String {
+    let renewed = leases[name]["spec"]["renewTime"].as_str();
+    renewed.unwrap().to_owned()
+}
+
+#[test]
+fn leases_tell_who_leads_and_how_far_snapshots_reach() {
+    let namespace = Namespace::new("lead");
+    let mut pods = three_with_one_store(&namespace);
     let all = ["a-0", "a-1", "a-2", "a-full-snap", "a-delta-snap"];
     namespace.make(&all, pods.dir.path());
     pods.members.iter_mut().for_each(Pod::start_server);
@@ -188,14 +208,6 @@ fn leases_tell_who_leads_and_how_far_snapshots_reach() {
 
     pods.members.iter_mut().for_each(Pod::start_etcd);
     pods.members.iter().for_each(Pod::await_ready);
-    let leads = |pods: &Pods| {
-        let mut found = None;
-        until("one leads", || {
-            found = pods.members.iter().position(Pod::leads);
-            found.is_some()
-        });
-        found.unwrap()
-    };
     let first = leads(&pods);
     for (index, member) in pods.members.iter().enumerate() {
         let role = if index == first { "Leader" } else { "Member" };
@@ -206,12 +218,6 @@ fn leases_tell_who_leads_and_how_far_snapshots_reach() {
         before["a-0"]["metadata"]["annotations"][TLS_ENABLED],
         "false"
     );
-    let renewed = |leases: &BTreeMap<String, Value>, name: &str| {
-        leases[name]["spec"]["renewTime"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
     until("all are renewed", || {
         let now = namespace.leases();
         let newer = |it: &Pod| renewed(&now, &it.name) > renewed(&before, &it.name);

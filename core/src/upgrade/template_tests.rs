@@ -530,11 +530,14 @@ fn a_member_that_is_called_back_gets_the_template_of_now() {
     assert!(matches!(failed, Some(Trouble::Failing { .. })));
 }
 
+/// What happens to a cluster whose members are of this make.
+type Spoil = fn(&mut Observed, &Make);
+
 /// What is done first about a cluster that `m3` is not well in.
 fn first(spoil: impl FnOnce(&mut Observed, &Make)) -> Step {
     let (a, b) = (of(OLD, "a"), of(OLD, "b"));
     let mut seen = all(&a);
-    seen.template = b.clone();
+    seen.template = b;
     spoil(&mut seen, &a);
     let record = Record {
         attempt: 1,
@@ -546,11 +549,11 @@ fn first(spoil: impl FnOnce(&mut Observed, &Make)) -> Step {
 #[test]
 fn a_member_that_serves_nobody_gets_its_template_before_any_preflight() {
     let asks = Step::Look(Needs::Preflight);
-    let table: &[(Step, fn(&mut Observed, &Make))] = &[
+    let table: &[(Step, Spoil)] = &[
         (restart(3, 1), |seen, a| seen.ends(3, a, 1)),
         (restart(3, 1), |seen, _| seen.silent(3)),
         (restart(3, 1), |seen, _| {
-            seen.status(3).ready = Err("no".to_owned())
+            seen.status(3).ready = Err("no".to_owned());
         }),
         (set(OLD), |seen, a| {
             seen.ends(3, a, 1);
@@ -595,9 +598,9 @@ fn a_member_that_serves_nobody_gets_its_template_before_any_preflight() {
             list.pop();
         }),
         (asks.clone(), |seen, _| {
-            seen.status(3).raft_applied_index = 1
+            seen.status(3).raft_applied_index = 1;
         }),
-        (asks.clone(), |seen, _| seen.absent(3)),
+        (asks, |seen, _| seen.absent(3)),
     ];
     for (row, (expected, spoil)) in table.iter().enumerate() {
         assert_eq!(first(spoil), *expected, "row {row}");
@@ -634,7 +637,7 @@ fn a_member_that_was_to_go_although_it_was_down_is_asked_again() {
     let (a, b) = (of(OLD, "a"), of(OLD, "b"));
     let (record, _) = in_hand(&a, &b);
     let mut seen = all(&a);
-    seen.template = b.clone();
+    seen.template = b;
     let want = wants(OLD, "b");
     let wait = Limits::default().wait;
     let overdue = NOW + wait + SignedDuration::from_nanos(1);

@@ -42,10 +42,6 @@ pub(crate) struct Budget {
 
 /// Where a search begins.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own"
-)]
 pub(crate) struct Setup {
     pub(crate) members: usize,
     pub(crate) way: Way,

@@ -113,21 +113,21 @@ impl<F: Facts> Listener<F> {
                 let listed = std::mem::take(&mut self.listed);
                 let gone: Vec<_> = self.missing(&listed);
                 for (named, facts) in listed {
-                    self.set(named, Some(facts));
+                    self.set(&named, Some(facts));
                 }
                 for named in gone {
-                    self.set(named, None);
+                    self.set(&named, None);
                 }
                 self.complete.send_replace(true);
             }
             Event::Apply(object) => {
                 if let Some((named, facts)) = F::of(object) {
-                    self.set(named, Some(facts));
+                    self.set(&named, Some(facts));
                 }
             }
             Event::Delete(object) => {
                 if let Some((named, _)) = F::of(object) {
-                    self.set(named, None);
+                    self.set(&named, None);
                 }
             }
         }
@@ -140,11 +140,11 @@ impl<F: Facts> Listener<F> {
         missing.cloned().collect()
     }
 
-    fn set(&self, named: Named, next: Option<F>) {
+    fn set(&self, named: &Named, next: Option<F>) {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let before = match &next {
             Some(facts) => objects.insert(named.clone(), facts.clone()),
-            None => objects.remove(&named),
+            None => objects.remove(named),
         };
         drop(objects);
         let matters = match (&before, &next) {
@@ -159,7 +159,7 @@ impl<F: Facts> Listener<F> {
         let mut etcds: Vec<_> = [before, next]
             .iter()
             .flatten()
-            .map(|it| it.etcd(&named))
+            .map(|it| it.etcd(named))
             .collect();
         etcds.dedup();
         for etcd in etcds {

@@ -13,7 +13,7 @@ use super::*;
 use crate::backup::snapshots::{self, Handle, Leadership};
 use crate::backup::tests::options;
 use crate::data_dir::DataDir;
-use crate::etcd::tests::common::{Cluster, Release};
+use crate::etcd::tests::common::{Cluster, Node, Release};
 use crate::etcd::{Client, Keys};
 
 /// One that leads, or believes to.
@@ -79,7 +79,7 @@ async fn two_that_write_at_once_leave_a_store_with_everything() {
         tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
     }
     let (expected, hash) = (keys(&second).await, second.hash_kv(last, D).await.unwrap());
-    cluster.nodes.iter_mut().for_each(|it| it.kill());
+    cluster.nodes.iter_mut().for_each(Node::kill);
 
     let mut again = Cluster::prepare(&[Release::V3_5_27], "http", &[]);
     let known = tokio::task::block_in_place(|| restored(&root, &again));
