@@ -59,7 +59,7 @@ fn io(what: &str) -> impl FnOnce(std::io::Error) -> BenchError {
 /// etcd-backup-restore were measured with.
 const BASE: u64 = 50_000;
 const EVENTS: u64 = 188_168;
-const LARGE: u64 = 250_000;
+const LARGE: u64 = 300_000;
 /// Puts a second while deltas are captured.
 const RATE: u64 = 8_000;
 /// `--delta-snapshot-memory-limit`: 100 MiB.
