@@ -194,8 +194,8 @@ pub struct Deep {
     pub hashes: Hashes,
     /// Whether authentication is on.
     pub auth: Answered<Switch>,
-    /// The members whose etcd thinks that a downgrade is under way, by `/downgrade/enabled` of
-    /// their peer address. 3.4 has no such thing and is never in it.
+    /// Whether etcd's own downgrade is under way, as each member tells. 3.4 has no such thing and is
+    /// never in it.
     pub downgrade: BTreeMap<MemberName, Answered<Switch>>,
     /// The raft terms of two readings, at least a second apart.
     pub terms: (u64, u64),

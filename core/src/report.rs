@@ -1,11 +1,15 @@
 //! What a rehearsal found: the types of `report.json`, and the verdict that they add up to.
 //! Names of fields are a contract with the programs that read the file; fields are only added.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::linearizability::Verdict;
+use crate::oracle::findings::Findings;
+use crate::oracle::gaps::Bucket;
 use crate::refusal::RefusalReport;
 use crate::version::Version;
 
@@ -62,6 +66,15 @@ pub struct Report {
     pub rolls: Vec<Roll>,
     /// Under what load.
     pub load: Load,
+    /// How long it took, where an operator did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durations: Option<Durations>,
+    /// How many snapshots were taken for it, where an operator did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots_taken: Option<u64>,
+    /// What the operator wrote to the API server for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_writes: Option<OperatorWrites>,
     /// What happened when.
     pub timeline: Timeline,
     /// What was said meanwhile.
@@ -288,6 +301,53 @@ pub struct Load {
     pub longest_stall_ms: u64,
 }
 
+/// How long an operator took. Seconds, to the millisecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durations {
+    /// From the Etcd given to the API server to all its members ready.
+    pub create: Seconds,
+    /// From the feature gate switched on to the upgrade done, in the status of the Etcd.
+    pub upgrade: Seconds,
+    /// From the feature gate switched off to the rollback done.
+    pub rollback: Seconds,
+}
+
+/// A time, held in milliseconds and written in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Seconds {
+    /// Milliseconds.
+    pub ms: u32,
+}
+
+impl From<Seconds> for f64 {
+    fn from(seconds: Seconds) -> Self {
+        Self::from(seconds.ms) / 1000.0
+    }
+}
+
+impl From<f64> for Seconds {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast ends at the bounds, and no time of ours is there"
+    )]
+    fn from(seconds: f64) -> Self {
+        let ms = (seconds * 1000.0).round() as u32;
+        Self { ms }
+    }
+}
+
+/// Requests of the operator that create, change or delete something of the Etcd, by what they were:
+/// `patch etcds/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorWrites {
+    /// On the way up.
+    pub upgrade: BTreeMap<String, u64>,
+    /// On the way back.
+    pub rollback: BTreeMap<String, u64>,
+}
+
 /// What happened when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
@@ -374,6 +434,45 @@ pub struct LogLine {
     pub at_ms: u64,
     /// What.
     pub text: String,
+}
+
+impl From<&Findings> for Watch {
+    fn from(findings: &Findings) -> Self {
+        Self {
+            events: findings.watch.events,
+            missing: findings.watch.missing,
+            duplicated: findings.watch.duplicated,
+        }
+    }
+}
+
+impl From<&Bucket> for WriteBucket {
+    fn from(bucket: &Bucket) -> Self {
+        Self {
+            at_ms: bucket.at_ms,
+            count: u64::from(bucket.acknowledged),
+            max_latency_ms: bucket.max_latency_us.div_ceil(1000),
+        }
+    }
+}
+
+/// [`Report::linearizable`] of a verdict.
+pub fn linearizable(verdict: &Verdict) -> Option<bool> {
+    match verdict {
+        Verdict::Linearizable => Some(true),
+        Verdict::NotLinearizable(_) => Some(false),
+        Verdict::Undecided { .. } => None,
+    }
+}
+
+/// The load of a record.
+pub fn load(writers: u16, findings: &Findings) -> Load {
+    Load {
+        writers: u64::from(writers),
+        reads: findings.reads.answered,
+        ambiguous_writes: findings.writes.ambiguous,
+        longest_stall_ms: findings.writes.gaps.longest_stall_ms,
+    }
 }
 
 impl Outcome {

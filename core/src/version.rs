@@ -52,6 +52,12 @@ impl Minor {
     pub const fn new(major: u16, minor: u16) -> Self {
         Self { major, minor }
     }
+
+    /// The one before in the same major series; 3.4 of 3.5.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self::new(self.major, self.minor.saturating_sub(1))
+    }
 }
 
 impl fmt::Display for Version {

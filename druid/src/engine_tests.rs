@@ -36,7 +36,7 @@ impl Platform for Here {
         let looked = match needs {
             Needs::Nothing => Looked::Nothing,
             Needs::Preflight => {
-                Looked::Preflight(observe::deep(clients, &survey, None, DEADLINE, false).await)
+                Looked::Preflight(observe::deep(clients, &survey, DEADLINE, false).await)
             }
             Needs::Member(name) => observe::member(name, clients, DEADLINE).await,
             Needs::Data => Looked::Data(observe::hashes(clients, &survey.etcd, DEADLINE).await),

@@ -2,19 +2,18 @@
 
 mod backup;
 mod bulk;
+mod chown;
 mod clock;
 mod crds;
 mod data_dir;
 mod engine;
 mod etcd;
+mod kubectl;
 mod lab;
 mod load;
 mod logging;
+mod memory;
 mod observe;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "its parts come one after the other")
-)]
 mod operator;
 mod preflight;
 mod read_at;
@@ -28,6 +27,7 @@ mod start_etcd;
 mod store;
 mod tools;
 mod web;
+mod witness;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -52,10 +52,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Operator(Box<operator::Args>),
     Preflight(Box<preflight::Args>),
     Rehearse(Box<rehearse::Args>),
     #[command(hide = true)]
     Bulk(bulk::Args),
+    #[command(hide = true)]
+    Load(load::command::Args),
     Server(Box<server::Args>),
     StartEtcd(Box<start_etcd::Args>),
     Inspect(Box<tools::inspect::Args>),
@@ -65,6 +68,7 @@ enum Command {
     Compact(Box<tools::compact::Args>),
     Copy(Box<tools::copy::Args>),
     Crds(crds::Args),
+    Kubectl(Box<kubectl::Args>),
     /// Print the completions of a shell.
     Completions {
         /// Which.
@@ -73,7 +77,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
+    let mut args = std::env::args_os();
+    let program = args.next().unwrap_or_default();
+    if Path::new(&program).ends_with(chown::NAME) {
+        return chown::chown(args);
+    }
     let first = args.next();
     if first
         .as_deref()
@@ -99,9 +107,15 @@ fn main() -> ExitCode {
             }
         });
     }
+    if first
+        .as_deref()
+        .is_some_and(|first| first == "server" || first == "operator")
+    {
+        memory::give_back();
+    }
     let (line, ignored) = command_line(std::env::args_os().collect());
-    let cli = match Cli::try_parse_from(line) {
-        Ok(cli) => cli,
+    let command = match parse(line) {
+        Ok(command) => command,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
             // Nobody reads it: the exit code still tells.
@@ -110,7 +124,7 @@ fn main() -> ExitCode {
         }
     };
     let mut many = Builder::new_multi_thread();
-    match cli.command {
+    match command {
         Command::Preflight(args) => on(&mut many, preflight::run(*args)),
         Command::Rehearse(args) => on(&mut many, async { rehearse::run(*args).await.into() }),
         Command::Inspect(args) => on(&mut many, tools::inspect::run(*args)),
@@ -120,6 +134,9 @@ fn main() -> ExitCode {
         Command::Compact(args) => on(&mut many, tools::compact::run(*args)),
         Command::Copy(args) => on(&mut many, tools::copy::run(*args)),
         Command::Crds(args) => crds::run(&args),
+        Command::Operator(args) => on(many.worker_threads(2), operator::run(*args)),
+        Command::Kubectl(args) => on(&mut many, kubectl::run(*args)),
+        Command::Load(args) => on(&mut many, load::command::run(args)),
         Command::Bulk(args) => on(&mut many, bulk::run(args)),
         Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
         Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),
@@ -127,6 +144,37 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "druid", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+    }
+}
+
+/// What runs for long reads no flags but its own: those of all commands are a lot of memory.
+#[derive(Debug, Parser)]
+#[command(name = "druid", version, max_term_width = 100)]
+struct Long {
+    #[command(subcommand)]
+    command: LongCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LongCommand {
+    Operator(Box<operator::Args>),
+    Server(Box<server::Args>),
+    StartEtcd(Box<start_etcd::Args>),
+}
+
+fn parse(line: Vec<OsString>) -> Result<Command, clap::Error> {
+    if kubectl::is_plugin(&line) {
+        return Ok(Command::Kubectl(Box::new(kubectl::parse(line)?)));
+    }
+    match line.get(1).and_then(|name| name.to_str()) {
+        Some("operator" | "server" | "start-etcd") => {
+            Ok(match Long::try_parse_from(line)?.command {
+                LongCommand::Operator(args) => Command::Operator(args),
+                LongCommand::Server(args) => Command::Server(args),
+                LongCommand::StartEtcd(args) => Command::StartEtcd(args),
+            })
+        }
+        Some(_) | None => Ok(Cli::try_parse_from(line)?.command),
     }
 }
 

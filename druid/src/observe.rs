@@ -14,7 +14,7 @@ use druid_core::version::{Minor, Version};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::etcd::{Client, Endpoint, Error, Http, Kind, Member, TlsConfig};
+use crate::etcd::{Client, Error, Kind, Member};
 
 /// The key that probe writes go to. It is no key of Kubernetes.
 pub(crate) const PROBE_KEY: &str = "druid.gardener.cloud/probe";
@@ -80,7 +80,6 @@ pub(crate) async fn survey(members: &Members, deadline: Duration) -> Survey {
 pub(crate) async fn deep(
     members: &Members,
     seen: &Survey,
-    peer_tls: Option<&TlsConfig>,
     deadline: Duration,
     probe_writes: bool,
 ) -> Deep {
@@ -101,7 +100,7 @@ pub(crate) async fn deep(
     let (hashes, auth, downgrade, terms, write) = tokio::join!(
         hashes(members, &seen.etcd, deadline),
         auth,
-        downgrade_jobs(seen, peer_tls, deadline),
+        downgrade_jobs(members, &seen.etcd, deadline),
         terms(members, &seen.etcd, deadline),
         write,
     );
@@ -299,44 +298,28 @@ async fn probe(
     }
 }
 
-/// `/downgrade/enabled` of every member of 3.5 or later that answers.
+/// Whether etcd's own downgrade is under way, of every member of 3.5 or later that answers.
 async fn downgrade_jobs(
-    seen: &Survey,
-    tls: Option<&TlsConfig>,
+    members: &Members,
+    seen: &Etcd,
     deadline: Duration,
 ) -> BTreeMap<MemberName, Answered<Switch>> {
     let mut jobs = JoinSet::new();
-    for (name, status) in seen.etcd.answers() {
-        if status.version.minor < Minor::new(3, 5) {
+    for (name, client) in members {
+        let status = seen.members.get(name).and_then(Answer::status);
+        let Some(status) = status.filter(|it| it.version.minor >= Minor::new(3, 5)) else {
             continue;
-        }
-        let listed = seen.listed.iter().find(|member| member.id == status.id);
-        let url = listed.and_then(|member| member.peer_urls.first()).cloned();
-        let (name, tls) = (name.clone(), tls.cloned());
-        jobs.spawn(async move { (name, downgrade_job(url, tls, deadline).await) });
+        };
+        let (name, client, agreed) = (name.clone(), client.clone(), status.cluster_version);
+        jobs.spawn(async move {
+            let job = match agreed {
+                Some(agreed) => known(client.downgrade_job(agreed, deadline).await),
+                None => Answered::Unknown("the cluster has no version yet".to_owned()),
+            };
+            (name, job)
+        });
     }
     jobs.join_all().await.into_iter().collect()
-}
-
-async fn downgrade_job(
-    url: Option<String>,
-    tls: Option<TlsConfig>,
-    deadline: Duration,
-) -> Answered<Switch> {
-    let Some(url) = url else {
-        return Answered::Unknown("its peer address is not known".to_owned());
-    };
-    let endpoint: Endpoint = match url.parse() {
-        Ok(endpoint) => endpoint,
-        Err(error) => return Answered::Unknown(format!("peer address: {error}")),
-    };
-    if endpoint.is_tls() && tls.is_none() {
-        return Answered::Unknown(format!("{endpoint} takes --peer-cacert"));
-    }
-    match Http::new(endpoint, tls.as_ref()) {
-        Ok(peer) => known(peer.downgrade(deadline).await),
-        Err(error) => Answered::Unknown(error.to_string()),
-    }
 }
 
 /// The highest raft term as it was seen, and again a second later.

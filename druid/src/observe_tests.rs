@@ -98,7 +98,7 @@ async fn a_member_that_hangs_costs_its_deadline_and_hides_nothing() {
     assert!(matches!(&seen.etcd.membership, Answered::Known(listed) if listed.len() == 3));
 
     let started = Instant::now();
-    let deep = deep(&members, &seen, None, D, true).await;
+    let deep = deep(&members, &seen, D, true).await;
     assert!(started.elapsed() < D * 2, "{:?}", started.elapsed());
     assert!(matches!(deep.hashes, Hashes::Unknown(why) if why.contains(&members[hung].0.0)));
     assert_eq!(deep.write, Some(Answered::Known(())));
@@ -152,7 +152,7 @@ async fn a_busy_cluster_can_be_compared_and_is_not_called_behind() {
     for _ in 0..3 {
         let seen = survey(&members, D).await;
         let before = seen.etcd.revision();
-        let deep = deep(&members, &seen, None, D, false).await;
+        let deep = deep(&members, &seen, D, false).await;
         let found = judge(&ask, &seen.etcd, &deep);
         assert_eq!(found.verdict(), Verdict::Allowed, "{found:?}");
         let after = etcd(&members, D).await.revision();

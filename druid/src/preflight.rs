@@ -18,7 +18,7 @@ use druid_core::version::Version;
 use jiff::SignedDuration;
 use thiserror::Error;
 
-use crate::etcd::{self, Client, Endpoint, Member, Tls, TlsConfig, TlsError};
+use crate::etcd::{self, Client, Endpoint, Member, Tls, TlsError};
 use crate::observe;
 use output::Report;
 
@@ -59,15 +59,6 @@ pub(crate) struct Args {
     /// Its key, PEM
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The CA of the members' peer addresses, PEM; only needed for 3.5 and later
-    #[arg(long, value_name = "FILE")]
-    peer_cacert: Option<PathBuf>,
-    /// Our certificate for those, PEM
-    #[arg(long, value_name = "FILE")]
-    peer_cert: Option<PathBuf>,
-    /// Its key, PEM
-    #[arg(long, value_name = "FILE")]
-    peer_key: Option<PathBuf>,
     /// The members' configuration file; its keys are checked against both releases
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -96,8 +87,6 @@ enum Output {
 enum UsageError {
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("{0}")]
-    PeerTls(String),
     #[error("--endpoints has {0} twice; give every member once")]
     Twice(Endpoint),
     #[error("--endpoints {0}")]
@@ -108,7 +97,6 @@ enum UsageError {
 
 struct Question {
     members: Vec<(MemberName, Client)>,
-    peer_tls: Option<TlsConfig>,
     ask: Ask,
 }
 
@@ -145,13 +133,7 @@ fn question(args: &Args) -> Result<Question, UsageError> {
         cert: args.cert.clone(),
         key: args.key.clone(),
     };
-    let peer_tls = Tls {
-        ca: args.peer_cacert.clone(),
-        cert: args.peer_cert.clone(),
-        key: args.peer_key.clone(),
-    };
     let tls = tls.read()?;
-    let peer_tls = peer_tls.read().map_err(|error| peer_flags(&error))?;
     let mut members: Vec<(MemberName, Client)> = Vec::new();
     for endpoint in &args.endpoints {
         if members
@@ -166,7 +148,6 @@ fn question(args: &Args) -> Result<Question, UsageError> {
     let config: Option<Config> = args.config.as_deref().map(config::read).transpose()?;
     Ok(Question {
         members,
-        peer_tls,
         ask: Ask {
             to: args.to,
             config,
@@ -175,23 +156,13 @@ fn question(args: &Args) -> Result<Question, UsageError> {
     })
 }
 
-/// The flags of the peer addresses have the names of the others with `peer-` before them.
-fn peer_flags(error: &TlsError) -> UsageError {
-    let text = error.to_string().replace("--c", "--peer-c");
-    UsageError::PeerTls(text.replace("--key", "--peer-key"))
-}
-
 async fn answer(question: Question, deadline: Duration, probe_writes: bool) -> Report {
-    let Question {
-        members,
-        peer_tls,
-        ask,
-    } = question;
+    let Question { members, ask } = question;
     let mut seen = observe::survey(&members, deadline).await;
     let members = named(members, &seen.etcd, &seen.listed);
     seen.etcd.members = renamed(seen.etcd.members, &members);
     let (deep, saved) = tokio::join!(
-        observe::deep(&members, &seen, peer_tls.as_ref(), deadline, probe_writes),
+        observe::deep(&members, &seen, deadline, probe_writes),
         observe::raft_snapshots(&members, deadline),
     );
     let mut found = preflight::judge(&ask, &seen.etcd, &deep);

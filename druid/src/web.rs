@@ -8,17 +8,25 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::builderstates::WantsProtocols1;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use thiserror::Error;
 
 /// The largest answer that is read, bytes.
 const MAX_BODY: usize = 16 << 20;
+/// For one address to take a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection is silent before the other side is asked whether it lives, and how long
+/// between two such questions. An answer may take a quarter of an hour; a dead machine should not.
+const SILENT: Duration = Duration::from_secs(15);
+/// How many of them may stay without an answer.
+const UNANSWERED: u32 = 4;
 
 /// Whom to trust, and as whom to come. PEM.
 #[derive(Clone, Default)]
@@ -68,6 +76,14 @@ pub(crate) enum WebError {
     /// TLS has no provider, or certificate and key are no pair.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// No certificate can be for it.
+    #[error("{name:?} is no name of a server: {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The address cannot be one.
     #[error("{0}")]
     Http(#[from] http::Error),
@@ -105,6 +121,11 @@ impl Trust {
         Ok(Self { ca, pair: None })
     }
 
+    /// Whether there is anybody to trust.
+    pub(crate) fn is_any(&self) -> bool {
+        CertificateDer::pem_slice_iter(&self.ca).any(|it| it.is_ok())
+    }
+
     fn config(&self) -> Result<rustls::ClientConfig, WebError> {
         let pem = |what, error: rustls::pki_types::pem::Error| WebError::Pem {
             what,
@@ -133,19 +154,36 @@ impl Trust {
 impl Web {
     /// For `http`, and for `https` servers that `trust` covers.
     pub(crate) fn new(trust: &Trust) -> Result<Self, WebError> {
+        let builder = builder(trust)?;
+        Ok(Self::with(builder))
+    }
+
+    /// For servers that are asked by address: their certificate is for `name`.
+    pub(crate) fn for_server(trust: &Trust, name: &str) -> Result<Self, WebError> {
+        let unfit = |error: InvalidDnsNameError| WebError::Name {
+            name: name.to_owned(),
+            why: error.to_string(),
+        };
+        let name = ServerName::try_from(name.to_owned()).map_err(unfit)?;
+        let resolver = FixedServerNameResolver::new(name);
+        let builder = builder(trust)?.with_server_name_resolver(resolver);
+        Ok(Self::with(builder))
+    }
+
+    fn with(builder: HttpsConnectorBuilder<WantsProtocols1>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(trust.config()?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_keepalive(Some(SILENT));
+        tcp.set_keepalive_interval(Some(SILENT));
+        tcp.set_keepalive_retries(Some(UNANSWERED));
+        let connector = builder.enable_http1().wrap_connector(tcp);
         let pool = Pool::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(1)
             .build(connector);
-        Ok(Self { pool })
+        Self { pool }
     }
 
     /// `GET`.
@@ -196,6 +234,11 @@ impl Answer {
         let text = String::from_utf8_lossy(&self.body);
         text.trim().chars().take(300).collect()
     }
+}
+
+fn builder(trust: &Trust) -> Result<HttpsConnectorBuilder<WantsProtocols1>, WebError> {
+    let builder = HttpsConnectorBuilder::new().with_tls_config(trust.config()?);
+    Ok(builder.https_or_http())
 }
 
 /// The cause below all others: what the system said.

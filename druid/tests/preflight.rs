@@ -489,10 +489,6 @@ fn a_command_line_that_is_wrong_says_what_to_write() {
             "--cacert /absent",
         ),
         (
-            &["--endpoints", url, "--to", UP, "--peer-cacert", "/absent"],
-            "--peer-cacert /absent",
-        ),
-        (
             &["--endpoints", url, "--to", UP, "--cert", "/absent"],
             "without --key",
         ),

@@ -10,6 +10,7 @@
 mod common_agent;
 mod common_preflight;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -24,6 +25,16 @@ use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::until;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let mut text = String::new();
+    for byte in digest {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}
 
 fn moved_aside(member: &Pod) -> Vec<PathBuf> {
     let entries = fs::read_dir(member.home.join("data")).unwrap();
@@ -106,6 +117,7 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
         created.starts_with("20") && created.ends_with('Z'),
         "{created}"
     );
+    let stored = fs::read(member.store.join(&name)).unwrap();
     let expected = json!({
         "createdOn": created,
         "immutabilityExpriyTime": "0001-01-01T00:00:00Z",
@@ -119,6 +131,9 @@ fn answers_have_the_fields_of_etcd_backup_restore() {
         "lastRevision": last,
         "isChunk": false,
         "isFinal": false,
+        // Only ours says these.
+        "sizeBytes": stored.len(),
+        "sha256": sha256(&stored),
     });
     assert_eq!(delta, expected);
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -363,4 +378,36 @@ fn periods_and_limits_work_without_anybody_asking() {
     let limit = common_agent::time("the limit was reached", || is_covered(member, last));
     println!("after {period:?} by the period, after {limit:?} by the limit");
     assert!(period < Duration::from_secs(5) && limit < Duration::from_millis(1500));
+}
+
+#[test]
+fn a_snapshot_is_read_again_all_of_it() {
+    let mut pods = with_store(V3_5_27, &[]);
+    let member = &mut pods.members[0];
+    member.start();
+    member.await_ready();
+    await_based(member);
+    let last = put(member, "a", "b");
+    let taken = ask(member, "/snapshot/full");
+    let name = taken["snapName"].as_str().unwrap();
+    let path = member.store.join(name);
+    let stored = fs::read(&path).unwrap();
+    let asked = format!("/snapshot/verify?name={name}");
+    let expected = json!({
+        "name": name,
+        "lastRevision": last,
+        "sizeBytes": stored.len(),
+        "sha256": sha256(&stored),
+    });
+    assert_eq!(ask(member, &asked), expected);
+    let mut flipped = stored.clone();
+    flipped[stored.len() / 2] ^= 1;
+    fs::write(&path, flipped).unwrap();
+    let said = member.ask(&asked);
+    assert_eq!(said.status, 500, "{}", said.body);
+    assert!(said.body.contains(name), "{}", said.body);
+    let said = member.ask("/snapshot/verify?name=Full-00000000-00000001-1.gz");
+    assert_eq!(said.status, 500);
+    assert!(said.body.contains("there is no snapshot"), "{}", said.body);
+    assert_eq!(member.ask("/snapshot/verify").status, 400);
 }

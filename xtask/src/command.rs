@@ -137,7 +137,7 @@ pub(crate) fn build_druid(profile: Profile) -> Result<PathBuf, CommandError> {
     let mut build = cargo([
         "build",
         "--locked",
-        "--package=druid",
+        "--workspace",
         "--bin=druid",
         "--message-format=json-render-diagnostics",
     ]);

@@ -1,7 +1,8 @@
-//! What developer commands and tests share: a real Kubernetes on this machine, the container image, and
-//! the comparison of what we render with what etcd-druid rendered.
+//! What developer commands and tests share: a real Kubernetes on this machine, the container image, the
+//! manifests of the operator, and the comparison of what we render with what etcd-druid rendered.
 
 pub mod cluster;
+pub mod deploy;
 pub mod goldens;
 pub mod image;
 

@@ -2,9 +2,12 @@
 
 mod bench;
 mod bench_backup;
+mod bench_operator;
 mod command;
+mod demo;
 mod etcd;
 mod fuzz;
+mod install;
 mod make_image;
 mod mutants;
 mod rehearse;
@@ -82,6 +85,24 @@ enum Task {
     /// No container engine is needed. They go to target/image/druid.tar, which `docker load` and
     /// `podman load` take too, and to the node of the cluster that is up.
     Image(make_image::Image),
+    /// Install the operator in the cluster that is up, or switch its feature gate
+    ///
+    /// A Deployment in the namespace druid-system, as deploy/ has it, with the images of `cargo xtask
+    /// image` for the operator and for every member. They are made first if they were never; after a
+    /// change `cargo xtask image` makes them anew, and `cargo xtask deploy` runs them. What is there
+    /// is brought to what it should be, and waited for. `--gate on` takes all Etcds from 3.4.34 to
+    /// 3.5.27, `--gate off` back.
+    Deploy(install::Deploy),
+    /// Show what the operator does, in the cluster that is up
+    Demo {
+        #[command(subcommand)]
+        what: demo::Demo,
+    },
+    /// Write the manifests in deploy/ anew
+    ///
+    /// `kubectl apply --server-side --kustomize deploy` installs the operator anywhere. A test says
+    /// when they are not what the code says.
+    Manifests,
     /// Compare what we render with what etcd-druid v0.37.1 rendered for the same objects
     ///
     /// Prints every difference with the object, where in it, what they have and what we have, and exits
@@ -110,6 +131,11 @@ enum Bench {
     /// The sizes are those that etcd-backup-restore was measured with. Prints a table as it stands in
     /// BENCHMARKS.md. Takes some minutes and 3 GB of disk.
     Backup(bench_backup::Backup),
+    /// What many Etcds cost the operator: its writes, memory, and how soon it follows
+    ///
+    /// On an API server alone; this plays the part of the controllers and kubelets that are not there.
+    /// Prints a table as it stands in BENCHMARKS.md. Takes about five minutes.
+    Operator(bench_operator::Operator),
 }
 
 fn main() -> ExitCode {
@@ -124,8 +150,14 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Backup(options),
         } => bench_backup::run(&options),
+        Task::Bench {
+            what: Bench::Operator(options),
+        } => bench_operator::run(&options),
         Task::Cluster { what } => cluster::cli::run(&what),
         Task::Image(options) => make_image::run(&options),
+        Task::Deploy(options) => install::run(&options),
+        Task::Demo { what } => demo::run(&what),
+        Task::Manifests => install::manifests(),
         Task::Goldens(options) => goldens::run(&options),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };

@@ -31,13 +31,28 @@ pub(crate) struct Image {
     files: Option<PathBuf>,
 }
 
-/// Builds druid, writes the archive, loads it.
-pub(crate) fn run(options: &Image) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let druid = build_druid(if options.debug {
+/// Where the archive is, unless somebody wants it elsewhere.
+pub(crate) fn archive() -> PathBuf {
+    root().join("target/image/druid.tar")
+}
+
+/// Builds druid and writes the archive with all images.
+pub(crate) fn make(debug: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let druid = build_druid(profile(debug))?;
+    Ok(images::druid(&druid, &images::RELEASES, &archive())?)
+}
+
+fn profile(debug: bool) -> Profile {
+    if debug {
         Profile::Dev
     } else {
         Profile::Release
-    })?;
+    }
+}
+
+/// Builds druid, writes the archive, loads it.
+pub(crate) fn run(options: &Image) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let druid = build_druid(profile(options.debug))?;
     let mut releases: Vec<_> = options.releases.iter().map(String::as_str).collect();
     if let (Some(directory), [release]) = (&options.files, releases.as_slice()) {
         images::druid_files(&druid, release, directory)?;
@@ -50,10 +65,7 @@ pub(crate) fn run(options: &Image) -> Result<ExitCode, Box<dyn std::error::Error
     if releases.is_empty() {
         releases = images::RELEASES.to_vec();
     }
-    let archive = options
-        .output
-        .clone()
-        .unwrap_or_else(|| root().join("target/image/druid.tar"));
+    let archive = options.output.clone().unwrap_or_else(archive);
     images::druid(&druid, &releases, &archive)?;
     for release in releases {
         println!("{}", images::name(release));

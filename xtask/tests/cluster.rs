@@ -5,87 +5,14 @@
     reason = "a test that cannot look fails"
 )]
 
-use std::io::Write as _;
+mod common_named;
+
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use xtask::cluster::Traces;
-
-/// What `up` exits with where containers cannot run.
-const UNABLE: i32 = 3;
-
-/// A cluster that only this test knows. It is taken down when the test ends, in whatever way.
-struct Named(String);
-
-impl Named {
-    fn new(what: &str) -> Self {
-        Self(format!("{what}-{}", std::process::id()))
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command
-            .args(["cluster", verb, "--name", &self.0])
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, verb: &str) -> Output {
-        self.command(verb).output().unwrap()
-    }
-
-    fn says(&self, verb: &str) -> String {
-        let output = self.run(verb);
-        assert!(output.status.success(), "{verb}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn directory(&self) -> PathBuf {
-        xtask::root().join("target/cluster").join(&self.0)
-    }
-
-    fn record(&self) -> Option<Value> {
-        let text = std::fs::read(self.directory().join("cluster.json")).ok()?;
-        serde_json::from_slice(&text).unwrap()
-    }
-
-    fn pid(&self, process: &str) -> Option<i32> {
-        let record = self.record()?;
-        let processes = record["processes"].as_array()?;
-        let it = processes.iter().find(|it| it["name"] == process)?;
-        i32::try_from(it["pid"].as_i64()?).ok()
-    }
-
-    fn traces(&self) -> Traces {
-        let network = &self.record().unwrap()["network"];
-        let device = network["index"].as_u64().map(|it| format!("druid{it}"));
-        let init = self.pid("init").unwrap();
-        Traces::of(init, device.as_deref(), &self.directory()).unwrap()
-    }
-
-    /// False, with the reason printed, where containers cannot run.
-    fn up(&self) -> bool {
-        let output = self.run("up");
-        if output.status.code() == Some(UNABLE) {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            // Not captured as what tests print is.
-            let line = format!("skipped: {}\n", why.trim());
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-            return false;
-        }
-        assert!(output.status.success(), "{output:?}");
-        true
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        let _ = self.run("down");
-    }
-}
+use common_named::{Named, UNABLE};
 
 fn kill(pid: i32) {
     let status = Command::new("kill")

@@ -118,8 +118,9 @@ pub struct Process {
     pub started: f64,
 }
 
+/// How often something took how long.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Histogram {
+pub(crate) struct Histogram {
     /// How many were in each bucket; not cumulated. The last has the rest.
     counts: [u64; BUCKETS.len() + 1],
     sum: f64,
@@ -273,7 +274,8 @@ impl Metrics {
     }
 }
 
-fn head<'a>(
+/// What goes before the first line of a name.
+pub(crate) fn head<'a>(
     text: &mut String,
     last: &mut &'a str,
     name: &'a str,
@@ -287,7 +289,8 @@ fn head<'a>(
     Ok(())
 }
 
-fn escaped(label: &str) -> String {
+/// A label's value, as it stands between quotes.
+pub(crate) fn escaped(label: &str) -> String {
     label
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -299,7 +302,7 @@ fn kind_label(kind: Option<Kind>) -> String {
 }
 
 impl Histogram {
-    fn observe(&mut self, time: Duration) {
+    pub(crate) fn observe(&mut self, time: Duration) {
         let seconds = time.as_secs_f64();
         let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
         let last = self.counts.len() - 1;
@@ -309,7 +312,7 @@ impl Histogram {
         self.sum += seconds;
     }
 
-    fn write(&self, text: &mut String, name: &str, labels: &str) -> fmt::Result {
+    pub(crate) fn write(&self, text: &mut String, name: &str, labels: &str) -> fmt::Result {
         let mut total = 0;
         let bounds = BUCKETS
             .iter()

@@ -1,16 +1,25 @@
 //! A snapshot as `/snapshot/...` tells it: the field names are etcd-backup-restore's, down to the
-//! misspelt one.
+//! misspelt one. `sizeBytes` and `sha256` are ours, of the object as it is stored; they are there
+//! where they are known.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::backup::listing::Object;
 use crate::backup::names::{Key, Kind, Layout, Prefix, Suffix};
 
 /// Go's zero time: "none".
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// One snapshot. `place` is where the layout's directory is, such as `main/v2` of a bucket.
-pub fn describe(key: &Key, place: &str, immutable_until: Option<Timestamp>) -> Value {
+/// One snapshot. `place` is where the layout's directory is, such as `main/v2` of a bucket; `sha256`
+/// the digest of the object, in hexadecimal.
+pub fn describe(
+    object: &Object,
+    place: &str,
+    immutable_until: Option<Timestamp>,
+    sha256: Option<String>,
+) -> Value {
+    let key = &object.key;
     let name = &key.name;
     let (kind, start) = match name.kind() {
         Kind::Full => ("Full", 0),
@@ -24,7 +33,7 @@ pub fn describe(key: &Key, place: &str, immutable_until: Option<Timestamp>) -> V
         Layout::V1 { backup } => format!("Backup-{}", backup.time().as_second()),
         Layout::V2 => String::new(),
     };
-    json!({
+    let mut told = json!({
         "createdOn": name.created().time().to_string(),
         "immutabilityExpriyTime": immutable_until.map_or(NEVER.to_owned(), |it| it.to_string()),
         "versionID": null,
@@ -37,7 +46,14 @@ pub fn describe(key: &Key, place: &str, immutable_until: Option<Timestamp>) -> V
         "lastRevision": name.last().get(),
         "isChunk": key.part.is_some(),
         "isFinal": name.is_final(),
-    })
+    });
+    if let Some(bytes) = object.bytes {
+        told["sizeBytes"] = bytes.into();
+    }
+    if let Some(sha256) = sha256 {
+        told["sha256"] = sha256.into();
+    }
+    told
 }
 
 /// Where the directory of a key's layout is. In a bucket that is a part of the key. `root` is that of
@@ -72,8 +88,14 @@ mod tests {
     use super::*;
 
     fn told(key: &str) -> Value {
+        told_with(key, None, None)
+    }
+
+    fn told_with(key: &str, bytes: Option<u64>, sha256: Option<&str>) -> Value {
         let prefix = Prefix::parse("main").unwrap();
-        describe(&Key::parse(&prefix, key).unwrap(), "main/v2", None)
+        let key = Key::parse(&prefix, key).unwrap();
+        let object = Object { key, bytes };
+        describe(&object, "main/v2", None, sha256.map(str::to_owned))
     }
 
     #[test]
@@ -95,6 +117,15 @@ mod tests {
         assert_eq!(
             told("main/v2/Incr-00000102-00000150-1795359846.gz"),
             expected
+        );
+        let known = told_with(
+            "main/v2/Incr-00000102-00000150-1795359846.gz",
+            Some(7),
+            Some("ab"),
+        );
+        assert_eq!(
+            (&known["sizeBytes"], &known["sha256"]),
+            (&json!(7), &json!("ab"))
         );
         let full = told("main/v1/Backup-1500000000/Full-00000000-00000101-1500000000.final");
         assert_eq!(full["kind"], "Full");

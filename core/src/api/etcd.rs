@@ -28,7 +28,7 @@ pub use self::record::{
 };
 pub use self::status::{CrossVersionObjectReference, EtcdMember, EtcdStatus};
 pub use self::tls::{CaReference, PeerTls, Tls};
-pub use self::upgrade::{Upgrade, UpgradeMember, UpgradeSnapshot, UpgradeStatus};
+pub use self::upgrade::{RevisionRecord, Upgrade, UpgradeMember, UpgradeSnapshot, UpgradeStatus};
 use super::number::Int32;
 use super::schema::{DNS_LABEL, Rule, immutable, rule};
 

@@ -28,9 +28,9 @@ pub use definitions::Kind;
 pub use etcd::{
     AdditionalPeerUrls, Backup, CaReference, ClientService, Compression,
     CrossVersionObjectReference, Etcd, EtcdConfig, EtcdMember, EtcdSpec, EtcdStatus, HaltRecord,
-    LeaderElection, MemberRecord, PeerTls, ReplacementRecord, SchedulingConstraints, SharedConfig,
-    SnapshotCompaction, SnapshotRecord, Tls, TroubleRecord, Upgrade, UpgradeMember, UpgradeRecord,
-    UpgradeSnapshot, UpgradeStatus, WaitRecord,
+    LeaderElection, MemberRecord, PeerTls, ReplacementRecord, RevisionRecord,
+    SchedulingConstraints, SharedConfig, SnapshotCompaction, SnapshotRecord, Tls, TroubleRecord,
+    Upgrade, UpgradeMember, UpgradeRecord, UpgradeSnapshot, UpgradeStatus, WaitRecord,
 };
 pub use number::Int32;
 pub use ops_task::{

@@ -200,6 +200,9 @@ pub struct EtcdOpsTaskStatus {
     /// When it was first in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
+    /// How many attempts have failed that were worth another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_attempts: Option<i64>,
     /// The last three errors, the newest last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]

@@ -17,7 +17,8 @@
 //!   etcd that went back.
 //! * A delta is uploaded only where it connects to what the store covers, one at a time, in order.
 //!   One that failed is kept and tried again.
-//! * All that fails is tried again by one policy of waiting longer each time.
+//! * All that fails is tried again by one policy of waiting longer each time. A request does not wait
+//!   for that: what it needs is tried now, once.
 //! * A request is always answered: with the snapshot, with nothing new, or with the reason.
 
 mod backoff;

@@ -5,8 +5,10 @@
 //! etcd-druid ignores the first two.
 
 pub mod config;
+pub mod definitions;
 pub mod flags;
 pub mod gates;
+pub mod numbers;
 mod reader;
 
 pub use config::{Config, ConfigErrors, Loaded};

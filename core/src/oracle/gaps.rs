@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::Acknowledged;
 
@@ -29,7 +29,7 @@ pub struct Window {
 }
 
 /// How long writing stood still within a window. Milliseconds are rounded up.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gaps {
     /// Writes acknowledged within it.
     pub acknowledged: u64,
@@ -48,7 +48,7 @@ pub struct Gaps {
 }
 
 /// Times from sending a write to its acknowledgement, microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     /// Half took no longer.
     pub p50_us: u64,

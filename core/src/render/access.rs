@@ -19,6 +19,14 @@ pub fn service_account(spec: &Spec, settings: &Settings) -> ServiceAccount {
 
 /// What they may do.
 pub fn role(spec: &Spec) -> Role {
+    Role {
+        metadata: meta::of_etcd(&spec.identity, spec.identity.role(), "etcd-role"),
+        rules: Some(role_rules()),
+    }
+}
+
+/// The rules of each such role. Whoever makes it must have these rights too, or Kubernetes refuses.
+pub fn role_rules() -> Vec<PolicyRule> {
     let rule = |group: &str, resource: &str, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![group.to_owned()]),
         resources: Some(vec![resource.to_owned()]),
@@ -26,14 +34,11 @@ pub fn role(spec: &Spec) -> Role {
         ..PolicyRule::default()
     };
     let changing = ["get", "list", "patch", "update", "watch"];
-    Role {
-        metadata: meta::of_etcd(&spec.identity, spec.identity.role(), "etcd-role"),
-        rules: Some(vec![
-            rule("coordination.k8s.io", "leases", &changing),
-            rule("apps", "statefulsets", &changing),
-            rule("", "pods", &["get", "list", "watch"]),
-        ]),
-    }
+    vec![
+        rule("coordination.k8s.io", "leases", &changing),
+        rule("apps", "statefulsets", &changing),
+        rule("", "pods", &["get", "list", "watch"]),
+    ]
 }
 
 /// That they may.

@@ -53,7 +53,7 @@ impl Default for Settings {
 pub struct HostPaths(pub BTreeMap<String, Option<String>>);
 
 /// The directory of the node under which buckets are, if no Secret says otherwise.
-const BUCKETS: &str = "/etc/gardener/local-backupbuckets";
+pub const BUCKETS: &str = "/etc/gardener/local-backupbuckets";
 
 impl HostPaths {
     /// The directory of the node under which a store's bucket is.

@@ -27,6 +27,9 @@ pub fn fill(object: &mut Value) {
 /// A field that is said to be 0, which is not stored.
 const NOTHING: &str = "initialDelaySeconds";
 
+/// What is below it in a Service is replaced as one, whoever set it.
+const SELECTOR: &str = "/spec/selector/";
+
 /// Mappings that are not stored if nothing is in them.
 const MAPPINGS: [&str; 6] = [
     "annotations",
@@ -55,7 +58,8 @@ fn without_empty(value: &mut Value) {
 
 /// What would change if a rendered object were applied by `manager` to the one that is there: fields
 /// that differ, and fields that it once applied and does not any more. What others have added is
-/// theirs. Nothing, if and only if there is no need for a request.
+/// theirs, but in the selector of a Service: that is one value, and with a label more it selects no
+/// pod. Nothing, if and only if there is no need for a request.
 ///
 /// # Errors
 /// If the rendered object cannot be written as JSON.
@@ -67,7 +71,8 @@ pub fn drift<T: serde::Serialize>(
     let mut wanted = serde_json::to_value(rendered)?;
     fill(&mut wanted);
     let mut all = compare(there, &wanted);
-    all.retain(|it| it.ours.is_some() || it.path.ends_with(NOTHING));
+    let whole = |it: &Difference| wanted["kind"] == "Service" && it.path.starts_with(SELECTOR);
+    all.retain(|it| it.ours.is_some() || it.path.ends_with(NOTHING) || whole(it));
     all.extend(abandoned(there, &wanted, manager));
     Ok(all)
 }
@@ -227,5 +232,28 @@ fn volume(volume: &mut Map<String, Value>) {
         if let Some(Value::Object(source)) = volume.get_mut(kind) {
             default(source, "defaultMode", json!(0o644));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_more_in_the_selector_of_a_service_is_drift_and_elsewhere_it_is_not() {
+        let object =
+            |kind: &str, selector: Value| json!({ "kind": kind, "spec": { "selector": selector } });
+        let wanted = json!({ "a": "b" });
+        let with_more = json!({ "a": "b", "x/y": "z" });
+        let paths = |kind: &str, there: &Value| -> Vec<String> {
+            let there = object(kind, there.clone());
+            let mut there = there;
+            fill(&mut there);
+            let drift = drift(&object(kind, wanted.clone()), &there, "we").unwrap();
+            drift.into_iter().map(|it| it.path).collect()
+        };
+        assert_eq!(paths("Service", &with_more), ["/spec/selector/x~1y"]);
+        assert_eq!(paths("Service", &wanted), Vec::<String>::new());
+        assert_eq!(paths("Other", &with_more), Vec::<String>::new());
     }
 }

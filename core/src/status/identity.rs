@@ -32,7 +32,7 @@ impl Role {
         }
     }
 
-    fn read(word: &str) -> Option<Self> {
+    pub(super) fn read(word: &str) -> Option<Self> {
         [Self::Leader, Self::Member]
             .into_iter()
             .find(|role| role.word() == word)

@@ -100,7 +100,10 @@ pub(super) fn members(facts: &Facts, timing: &mut Timing) -> Vec<Member> {
             let lease = facts.leases.get(&name);
             let registered = lease.and_then(|lease| registered(lease, &pod, facts, timing));
             match live.and_then(|live| Some((live, live.members.get(&name)?.status()?))) {
-                Some((live, status)) => Some(answering(name, live, status, registered)),
+                Some((live, status)) => {
+                    let before = role_before(facts, &name);
+                    Some(answering(name, live, status, before, registered))
+                }
                 None => Some(silent(name, &pod, facts, registered?)),
             }
         })
@@ -131,16 +134,25 @@ fn registered<'a>(
     Some((identity, why))
 }
 
+/// The role that was told last.
+fn role_before(facts: &Facts, name: &MemberName) -> Option<Role> {
+    let mut before = facts.previous.members.iter().flatten();
+    let before = before.find(|it| it.name == name.0)?;
+    Role::read(before.role.as_deref()?)
+}
+
 fn answering(
     name: MemberName,
     live: &Etcd,
     status: &Status,
+    before: Option<Role>,
     registered: Option<(Identity<'_>, Why)>,
 ) -> Member {
-    let role = if live.leader() == Some(&name) {
-        Role::Leader
-    } else {
-        Role::Member
+    let role = match live.leader() {
+        Some(leader) if *leader == name => Some(Role::Leader),
+        Some(_) => Some(Role::Member),
+        // An election is no reason to say of two members that they are another thing now.
+        None => before.or(registered.and_then(|(identity, _)| identity.role)),
     };
     let listed = match &live.membership {
         Answered::Known(list) => list.iter().any(|it| it.id == status.id),
@@ -155,7 +167,7 @@ fn answering(
     };
     Member {
         id: status.id.to_string(),
-        role: Some(role),
+        role,
         name,
         why,
     }

@@ -26,7 +26,6 @@ pub use step::{Act, Halt, Needs, Step, Trouble, Wait, Why};
 pub use stored::{StoredError, StoredWhat};
 
 use crate::make::Make;
-use crate::member::MemberName;
 use crate::observed::{AlarmKind, Answered, Hashes, Looked, Observed};
 use crate::preflight;
 use crate::refusal::Refusal;
@@ -119,23 +118,15 @@ impl Round<'_> {
     }
 
     /// What a member off the target is made from: one of another release, if there is one, because
-    /// that says which way it goes. The one in hand may yet be of either of its two.
+    /// that says which way it goes.
     fn elsewhere(&self) -> Option<Make> {
         let target = &self.want.target;
-        let another = |version: Version| version != target.version;
-        let seen = |(name, version): (&MemberName, Version)| {
-            let make = self.seen.processes[name].make().unwrap_or(target);
-            let template = make.template.clone();
-            Make { version, template }
-        };
+        let another = |(_, version): &(_, Version)| *version != target.version;
         let off = || self.seen.off(target);
-        if let Some(found) = off().find(|(_, version)| another(*version)) {
-            return Some(seen(found));
-        }
-        let current = self.record.current.as_ref();
-        let mut ends = current.into_iter().flat_map(|it| [&it.from, &it.to]);
-        let in_hand = ends.find(|end| another(end.version));
-        in_hand.cloned().or_else(|| off().next().map(seen))
+        let (name, version) = off().find(another).or_else(|| off().next())?;
+        let make = self.seen.processes[name].make().unwrap_or(target);
+        let template = make.template.clone();
+        Some(Make { version, template })
     }
 
     /// A halt stays until it is acknowledged.
@@ -195,7 +186,7 @@ impl Round<'_> {
             return None;
         }
         self.record.phase = Phase::Preflight;
-        if self.record.inherited && self.record.direction() == Direction::Downgrade {
+        if self.record.inherited() && self.record.direction() == Direction::Downgrade {
             if let Err(step) = version::step(self.record.from.version, self.record.to.version) {
                 return Some(Step::Refuse(vec![Refusal::VersionStepUnsupported(step)]));
             }
@@ -207,7 +198,7 @@ impl Round<'_> {
             let ask = preflight::Ask {
                 to: self.record.to.version,
                 config: None,
-                allowed_mixed: self.record.inherited.then_some(between),
+                allowed_mixed: self.record.inherited().then_some(between),
             };
             let judged = preflight::judge(&ask, &self.seen.etcd, deep);
             if !judged.refusals.is_empty() {
@@ -326,12 +317,28 @@ impl Round<'_> {
         })
     }
 
+    /// Whether the wait is for what is looked for again, and so goes on.
+    fn waits_for(&self, needs: &Needs) -> bool {
+        let unknown = match needs {
+            Needs::Preflight => Why::PreflightUnknown(Vec::new()),
+            Needs::Data => Why::NotComparable(String::new()),
+            Needs::Nothing | Needs::Member(_) => return false,
+        };
+        let waiting = self.record.waiting.as_ref();
+        waiting.is_some_and(|(code, _)| code == unknown.code())
+    }
+
     /// Keeps in the record what people see.
     fn note(&mut self, step: &Step) {
-        self.record.waiting = match step {
-            Step::Wait(wait) => Some((wait.why.code().to_owned(), wait.since)),
-            Step::Done | Step::Look(_) | Step::Act(_) | Step::Refuse(_) | Step::Halt(_) => None,
-        };
+        match step {
+            Step::Wait(wait) => {
+                self.record.waiting = Some((wait.why.code().to_owned(), wait.since));
+            }
+            Step::Look(needs) if self.waits_for(needs) => {}
+            Step::Done | Step::Look(_) | Step::Act(_) | Step::Refuse(_) | Step::Halt(_) => {
+                self.record.waiting = None;
+            }
+        }
         if let Step::Halt(halt) = step {
             self.record.phase = match halt {
                 Halt::PutBack { .. } => Phase::RolledBack,

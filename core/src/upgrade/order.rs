@@ -39,7 +39,7 @@ impl Round<'_> {
         let single = self.seen.processes.len() == 1;
         let goes = match self.record.direction() {
             Direction::Upgrade => false,
-            Direction::Downgrade => self.record.inherited && self.rest_is_well(),
+            Direction::Downgrade => self.record.inherited() && self.rest_is_well(),
             Direction::Same => ends || single || self.rest_is_well(),
         };
         goes && self.seen.is_off(member, &self.record.to)
@@ -83,8 +83,12 @@ impl Round<'_> {
             .map(|(name, _)| name)
     }
 
-    /// The last member on another release, if a person wants it left there.
+    /// The last member on the old release, if a person wants it left there. The way back holds nobody:
+    /// it is what the member was held for.
     fn held_back(&self) -> Option<&MemberName> {
+        if self.record.direction() != Direction::Upgrade {
+            return None;
+        }
         let mut others = self.on_another_release();
         let last = others.next().filter(|_| self.want.policy.hold_last)?;
         others.next().is_none().then_some(last)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::step::{Halt, Trouble};
 use crate::make::Make;
 use crate::member::MemberName;
-use crate::version::Direction;
+use crate::version::{Direction, Version};
 
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct Policy {
     /// the release.
     pub pause_after: Option<usize>,
     /// Leave the last member on its release: until it goes, the cluster version stays and the way
-    /// back is a swap of binaries. Only for rolls that change the release.
+    /// back is a swap of binaries. Only for upgrades; the way back itself holds nobody.
     pub hold_last: bool,
 }
 
@@ -87,8 +87,9 @@ pub struct Record {
     pub phase: Phase,
     /// When it began.
     pub started: Timestamp,
-    /// Set if the attempt goes on with members that an unfinished one has left, on two releases maybe.
-    pub inherited: bool,
+    /// The two releases that an unfinished attempt may have left members on. Kept until all of them
+    /// are where they should be, whatever is asked for meanwhile.
+    pub mixed: Option<(Version, Version)>,
     /// When the preflight last passed.
     pub cleared: Option<Timestamp>,
     /// The snapshot that makes it safe.
@@ -196,7 +197,7 @@ impl Record {
             to: make,
             phase: Phase::Done,
             started: now,
-            inherited: false,
+            mixed: None,
             cleared: None,
             snapshot: Snapshot {
                 tries: 0,
@@ -216,6 +217,13 @@ impl Record {
         Direction::between(self.from.version, self.to.version)
     }
 
+    /// Whether it goes on between the two releases that an unfinished attempt has left members on.
+    pub fn inherited(&self) -> bool {
+        let ends = [self.from.version, self.to.version];
+        self.mixed
+            .is_some_and(|(one, other)| ends.iter().all(|end| [one, other].contains(end)))
+    }
+
     /// The name of the last snapshot that was asked for: of this attempt and this try, so that no
     /// earlier one can pass for it.
     pub fn snapshot_name(&self) -> String {
@@ -226,16 +234,20 @@ impl Record {
     /// see it well again.
     #[must_use]
     pub(super) fn next_attempt(&self, from: Make, to: Make, now: Timestamp) -> Self {
-        let unfinished = self.phase != Phase::Done && (self.touched || self.inherited);
-        let between = [self.from.version, self.to.version];
-        let ends = [from.version, to.version];
+        let mixed = if self.phase == Phase::Done {
+            None
+        } else if self.touched && self.direction() != Direction::Same {
+            Some((self.from.version, self.to.version))
+        } else {
+            self.mixed
+        };
         let current = self.current.clone().map(|replacement| Replacement {
             since: now,
             ..replacement
         });
         Self {
             attempt: self.attempt + 1,
-            inherited: unfinished && ends.iter().all(|end| between.contains(end)),
+            mixed,
             current,
             from,
             phase: Phase::Preflight,

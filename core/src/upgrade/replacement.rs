@@ -17,7 +17,7 @@ impl Round<'_> {
             self.record.current = None;
             return None;
         };
-        let ought = self.ought(&replacement);
+        let ought = self.ought(&replacement, process);
         match (process.make(), &replacement.failed) {
             (Some(make), None) if *make == replacement.from && *make != ought => {
                 return self.not_begun(&replacement);
@@ -29,27 +29,30 @@ impl Round<'_> {
                     self.record.current = None;
                     return None;
                 }
-                return Some(self.again(replacement));
+                return Some(self.again(replacement, process));
             }
             (None | Some(_), None | Some(_)) => {}
         }
         match self.shortcoming(&replacement, process) {
             None => self.confirm(replacement),
-            Some(trouble) => Some(self.missing(replacement, trouble)),
+            Some(trouble) => Some(self.missing(replacement, process, trouble)),
         }
     }
 
     /// What the member in hand should be made from by now. Only a release can be chosen: the rest
-    /// is what a person asks for now.
-    fn ought(&self, replacement: &Replacement) -> Make {
-        let release = if replacement.failed.is_some() {
-            &replacement.from
-        } else {
-            &replacement.to
+    /// is what a person asks for now. One that has come as what is asked for now is right.
+    fn ought(&self, replacement: &Replacement, process: &Process) -> Make {
+        let target = &self.record.to;
+        let Replacement { from, to, .. } = replacement;
+        let there = process.make().is_some_and(|it| it == target && it != from);
+        let release = match replacement.failed {
+            Some(_) => from,
+            None if there => target,
+            None => to,
         };
         Make {
             version: release.version,
-            template: self.record.to.template.clone(),
+            template: target.template.clone(),
         }
     }
 
@@ -112,7 +115,7 @@ impl Round<'_> {
     }
 
     /// It is not well (yet): wait, replace it once more, put it back, or give up.
-    fn missing(&mut self, replacement: Replacement, trouble: Trouble) -> Step {
+    fn missing(&mut self, replacement: Replacement, process: &Process, trouble: Trouble) -> Step {
         let limits = &self.want.limits;
         let late = self.now.duration_since(replacement.since) > limits.member;
         let hopeless = match &trouble {
@@ -137,26 +140,29 @@ impl Round<'_> {
             } else {
                 Trouble::TargetChanged
             };
-            return self.fail(replacement, trouble);
+            return self.fail(replacement, process, trouble);
         }
         if !hopeless && let Some(step) = self.quorum_first() {
             return step;
         }
-        let ought = self.ought(&replacement);
-        let make = self.seen.processes[&replacement.member].make();
-        if make.is_some_and(|make| *make != ought) {
-            return self.again(replacement);
+        let ought = self.ought(&replacement, process);
+        if process.make().is_some_and(|make| *make != ought) {
+            return self.again(replacement, process);
         }
         let member = replacement.member.clone();
+        // Nobody is blamed who may be waiting for the others.
+        let others = self.seen.unhealthy().any(|(name, _)| *name != member);
         match (lost, back, another) {
+            (true, false, false) if hopeless || !others => {
+                self.halt(Halt::StaysDown { member, trouble })
+            }
             (true, true, _) => self.halt(Halt::PutBackFailed {
                 member,
                 version: ought.version,
                 trouble,
             }),
-            (true, false, true) => self.fail(replacement, trouble),
-            (true, false, false) => self.halt(Halt::StaysDown { member, trouble }),
-            (false, _, _) => self.wait(Why::ComingUp {
+            (true, false, true) => self.fail(replacement, process, trouble),
+            (true, false, false) | (false, _, _) => self.wait(Why::ComingUp {
                 member,
                 version: ought.version,
                 trouble,
@@ -177,21 +183,21 @@ impl Round<'_> {
         self.templated().or_else(|| self.replace(member))
     }
 
-    fn fail(&mut self, replacement: Replacement, trouble: Trouble) -> Step {
+    fn fail(&mut self, replacement: Replacement, process: &Process, trouble: Trouble) -> Step {
         let replacement = Replacement {
             failed: Some(trouble),
             since: self.now,
             ..replacement
         };
         self.record.current = Some(replacement.clone());
-        self.again(replacement)
+        self.again(replacement, process)
     }
 
     /// Replaces the member in hand once more: to put it back to the release that it ran, or for a
     /// template that has changed since. One that does nothing for the quorum may be touched at any
     /// time, any other only while the rest is well.
-    fn again(&mut self, replacement: Replacement) -> Step {
-        let ought = self.ought(&replacement);
+    fn again(&mut self, replacement: Replacement, process: &Process) -> Step {
+        let ought = self.ought(&replacement, process);
         let Replacement { member, failed, .. } = replacement;
         self.record.phase = if failed.is_some() {
             Phase::PuttingBack
@@ -202,7 +208,7 @@ impl Round<'_> {
         if self.seen.template != ought {
             return Step::Act(Act::SetTemplate(version));
         }
-        let incarnation = match self.seen.processes[&member] {
+        let incarnation = match *process {
             Process::Absent => {
                 return self.wait(Why::ComingUp {
                     member,

@@ -102,6 +102,7 @@ pub fn shown(
             .filter(|_| line.phase == ShownPhase::Succeeded),
         last_transition_time: since(|before| before.last_transition_time.as_ref()),
         record: Some(stored(record, step)),
+        revisions: None,
     };
     Some(Shown {
         phase: line.phase,
@@ -131,7 +132,11 @@ impl Shown {
     pub fn apply(&self, status: &mut EtcdStatus, now: Timestamp) {
         let finding = self.finding();
         put(status, &[finding.kind], vec![finding], now);
-        status.upgrade = Some(self.status.clone());
+        let revisions = status.upgrade.take().and_then(|it| it.revisions);
+        status.upgrade = Some(UpgradeStatus {
+            revisions,
+            ..self.status.clone()
+        });
     }
 
     /// Its condition.

@@ -76,8 +76,12 @@ impl Act {
     /// second, live observation leads to the same decision.
     pub fn needs_live_look(&self) -> bool {
         match self {
-            Self::VerifySnapshot(_) | Self::SetTemplate(_) => false,
-            Self::TakeSnapshot(_) | Self::MoveLeader { .. } | Self::Restart { .. } => true,
+            Self::VerifySnapshot(_) => false,
+            // A member that is down may be about to be created from it.
+            Self::SetTemplate(_)
+            | Self::TakeSnapshot(_)
+            | Self::MoveLeader { .. }
+            | Self::Restart { .. } => true,
         }
     }
 }

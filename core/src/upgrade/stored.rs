@@ -58,7 +58,11 @@ impl From<&Record> for api::UpgradeRecord {
             to_template: Some(record.to.template.0.clone()),
             phase: phase_word(record.phase).to_owned(),
             started: api::Time::exact(record.started),
-            inherited: record.inherited,
+            mixed: record
+                .mixed
+                .iter()
+                .flat_map(|(one, other)| [one.to_string(), other.to_string()])
+                .collect(),
             cleared: record.cleared.map(api::Time::exact),
             snapshot: (&record.snapshot).into(),
             touched: record.touched,
@@ -94,7 +98,7 @@ impl Record {
             to: make(&stored.to, stored.to_template.as_ref(), present, "to")?,
             phase: word(&stored.phase, "phase", &PHASES, phase_word)?,
             started: moment(&stored.started, "started")?,
-            inherited: stored.inherited,
+            mixed: mixed(&stored.mixed)?,
             cleared: stored
                 .cleared
                 .as_ref()
@@ -414,6 +418,17 @@ fn needed<T>(value: Option<T>, field: &'static str) -> Result<T, StoredError> {
 fn version(text: &str, field: &'static str) -> Result<Version, StoredError> {
     text.parse()
         .map_err(|_| StoredWhat::Version(text.to_owned()).of(field))
+}
+
+fn mixed(stored: &[String]) -> Result<Option<(Version, Version)>, StoredError> {
+    match stored {
+        [] => Ok(None),
+        [one, other] => Ok(Some((version(one, "mixed")?, version(other, "mixed")?))),
+        [_] | [_, _, ..] => {
+            let many = i64::try_from(stored.len()).unwrap_or(i64::MAX);
+            Err(StoredWhat::Number(many).of("mixed"))
+        }
+    }
 }
 
 fn make(

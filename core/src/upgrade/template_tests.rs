@@ -401,6 +401,14 @@ fn a_member_that_does_not_come_up_stops_the_roll_until_the_template_is_corrected
     assert_eq!(*member, name(3));
     assert!(matches!(trouble, Trouble::Silent(_)));
     assert_eq!(halted.record.phase, Phase::Blocked);
+    // It may be waiting for another, unless it ends by itself.
+    let mut two = seen.clone();
+    two.silent(2);
+    let waits = decide(&wants(OLD, "b"), &record, &two, late());
+    assert_eq!(why(&waits.step).code(), "ComingUp");
+    two.ends(3, &b, 2);
+    let halted = decide(&wants(OLD, "b"), &record, &two, NOW);
+    assert!(matches!(halted.step, Step::Halt(Halt::StaysDown { .. })));
     seen.ends(3, &b, 2);
     let hopeless = decide(&wants(OLD, "b"), &record, &seen, NOW);
     assert!(matches!(hopeless.step, Step::Halt(Halt::StaysDown { .. })));
@@ -460,6 +468,13 @@ fn a_member_in_hand_is_replaced_again_for_another_template_unless_it_is_well() {
     // It has come as what is asked for now: nothing is to be done but wait.
     seen.made(3, &c, 3);
     assert_eq!(why(&step(&want, &record, &seen)).code(), "ComingUp");
+    seen.template = of(NEW, "c");
+    seen.made(3, &of(NEW, "c"), 3);
+    let crossed = step(&wants(NEW, "c"), &record, &seen);
+    let Why::ComingUp { version, .. } = why(&crossed) else {
+        panic!("{crossed}")
+    };
+    assert_eq!(*version, NEW);
 }
 
 #[test]
@@ -520,7 +535,7 @@ fn a_member_that_is_called_back_gets_the_template_of_now() {
     assert_eq!(back.step, set(OLD));
     let failed = back.record.current.clone().and_then(|it| it.failed);
     assert_eq!(failed, Some(Trouble::TargetChanged));
-    assert!(back.record.inherited);
+    assert!(back.record.inherited());
     assert_eq!(back.record.direction(), Direction::Downgrade);
     seen.template = of(OLD, "b");
     assert_eq!(step(&want, &back.record, &seen), restart(3, 2));
@@ -744,29 +759,41 @@ fn an_unfinished_upgrade_is_inherited_whatever_becomes_of_the_template() {
         ..between(&old, &new)
     };
     let back = decide(&wants(OLD, "b"), &record, &seen, NOW).record;
-    assert_eq!((&back.from, back.inherited), (&new, true));
+    assert_eq!((&back.from, back.inherited()), (&new, true));
     let forward = decide(&wants(NEW, "b"), &record, &seen, NOW).record;
-    assert_eq!((&forward.from, forward.inherited), (&old, true));
+    assert_eq!((&forward.from, forward.inherited()), (&old, true));
     // Also if it is the first by name that has gone already.
     let mut seen = all(&old);
     seen.made(1, &new, 2);
     let forward = decide(&wants(NEW, "b"), &record, &seen, NOW).record;
-    assert_eq!((&forward.from, forward.inherited), (&old, true));
+    assert_eq!((&forward.from, forward.inherited()), (&old, true));
 }
 
 #[test]
-fn a_member_in_hand_that_is_away_may_be_of_either_of_its_two_releases() {
+fn two_releases_are_remembered_through_rolls_that_cross_nothing() {
     let (old, new) = (of(OLD, "a"), of(NEW, "a"));
     let (record, _) = in_hand(&old, &new);
     let mut seen = all(&new);
     seen.absent(3);
-    let forward = decide(&wants(NEW, "b"), &record, &seen, NOW).record;
-    assert_eq!((&forward.from, forward.inherited), (&old, true));
-    let back = decide(&wants(OLD, "b"), &record, &all(&old), NOW).record;
-    assert_eq!((&back.from, back.inherited), (&new, true));
+    // The one that is away has gone, for all that is seen.
+    let same = decide(&wants(NEW, "b"), &record, &seen, NOW).record;
+    assert_eq!(same.direction(), Direction::Same);
+    assert_eq!(same.mixed, Some((OLD, NEW)));
+    let back = decide(&wants(OLD, "b"), &same, &seen, NOW).record;
+    assert_eq!(
+        (back.direction(), back.inherited()),
+        (Direction::Downgrade, true)
+    );
+    let third = Version::new(3, 5, 34);
+    let onward = decide(&wants(third, "b"), &back, &seen, NOW).record;
+    assert_eq!(
+        (onward.mixed, onward.inherited()),
+        (Some((OLD, NEW)), false)
+    );
+    // Restarts alone leave nobody on two releases.
     let (record, _) = in_hand(&old, &of(OLD, "b"));
     let same = decide(&wants(OLD, "c"), &record, &all(&old), NOW).record;
-    assert_eq!((&same.from, same.direction()), (&old, Direction::Same));
+    assert_eq!((same.attempt, same.mixed), (2, None));
 }
 
 #[test]

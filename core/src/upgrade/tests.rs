@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::member::MemberId;
+use crate::member::{MemberId, MemberName};
 use crate::observed::{
     Alarm, Answer, Deep, Etcd, Hashes, Listed, Process, SnapshotWork, Status, Switch,
 };
@@ -356,8 +356,24 @@ fn what_a_preflight_cannot_find_out_is_waited_for() {
         panic!()
     };
     deep.auth = Answered::Unknown("deadline".to_owned());
-    let step = step(&want(NEW), &Record::new(Make::plain(OLD), NOW), &unknown);
-    assert!(matches!(why(&step), Why::PreflightUnknown(_)), "{step}");
+    let first = decide(
+        &want(NEW),
+        &Record::new(Make::plain(OLD), NOW),
+        &unknown,
+        NOW,
+    );
+    let step = &first.step;
+    assert!(matches!(why(step), Why::PreflightUnknown(_)), "{step}");
+
+    // Each attempt to find it out begins with a look.
+    let late = NOW + Limits::default().wait + SignedDuration::from_nanos(1);
+    let look = decide(&want(NEW), &first.record, &seen(OLD), late);
+    assert_eq!(look.step, Step::Look(Needs::Preflight));
+    let last = decide(&want(NEW), &look.record, &unknown, late);
+    let Step::Wait(wait) = &last.step else {
+        panic!("{}", last.step)
+    };
+    assert_eq!((wait.since, wait.overdue), (NOW, true));
 }
 
 #[test]
@@ -577,7 +593,7 @@ fn a_member_that_leaves_the_target_begins_another_attempt() {
         (next.attempt, next.from.version, next.to.version),
         (1, OLD, NEW)
     );
-    assert!(!next.inherited);
+    assert!(!next.inherited());
 }
 
 #[test]
@@ -588,7 +604,7 @@ fn an_unfinished_attempt_is_inherited_between_its_own_two_releases_only() {
         ..record
     };
     let back = decide(&want(OLD), &settled, &seen, NOW);
-    assert!(back.record.inherited);
+    assert!(back.record.inherited());
     assert_eq!(
         (back.record.from.version, back.record.to.version),
         (NEW, OLD)
@@ -596,7 +612,7 @@ fn an_unfinished_attempt_is_inherited_between_its_own_two_releases_only() {
     assert_eq!(back.step, Step::Act(Act::SetTemplate(OLD)));
     let third = Version::new(3, 5, 34);
     let other = decide(&want(third), &settled, &seen.clone().with_preflight(), NOW);
-    assert!(!other.record.inherited);
+    assert!(!other.record.inherited());
     let Step::Refuse(refusals) = &other.step else {
         panic!("{}", other.step)
     };
@@ -607,7 +623,7 @@ fn an_unfinished_attempt_is_inherited_between_its_own_two_releases_only() {
         "{refusals:?}"
     );
     let forward = decide(&want(NEW), &back.record, &seen.with_preflight(), NOW);
-    assert!(forward.record.inherited);
+    assert!(forward.record.inherited());
     assert!(
         matches!(forward.step, Step::Act(Act::TakeSnapshot(_))),
         "{}",
@@ -817,6 +833,28 @@ fn a_person_can_stop_it_anywhere() {
         panic!()
     };
     assert_eq!((wait.deadline, wait.overdue), (None, false));
+}
+
+#[test]
+fn the_way_back_holds_nobody() {
+    let mut seen = seen(NEW);
+    seen.template = Make::plain(OLD);
+    let policy = Policy {
+        hold_last: true,
+        ..Policy::default()
+    };
+    let back = Want {
+        policy,
+        ..want(OLD)
+    };
+    // Two of three are back: the third follows, first of all its leadership.
+    for number in [1, 2] {
+        seen.runs(number, OLD, 2);
+    }
+    let record = ready(NEW, OLD);
+    let bare = step(&want(OLD), &record, &seen);
+    let Step::Act(_) = bare else { panic!("{bare:?}") };
+    assert_eq!(step(&back, &record, &seen), bare);
 }
 
 #[test]
@@ -1075,7 +1113,7 @@ fn a_flip_calls_back_what_has_not_come_up() {
 #[test]
 fn on_the_way_back_the_one_that_serves_nobody_goes_first() {
     let record = Record {
-        inherited: true,
+        mixed: Some((OLD, NEW)),
         ..ready(NEW, OLD)
     };
     let mut mixed = seen(OLD);
@@ -1089,7 +1127,7 @@ fn on_the_way_back_the_one_that_serves_nobody_goes_first() {
     );
     mixed.template = Make::plain(OLD);
     let not_inherited = Record {
-        inherited: false,
+        mixed: None,
         ..record.clone()
     };
     assert!(matches!(
@@ -1120,7 +1158,7 @@ fn on_the_way_back_the_one_that_serves_nobody_goes_first() {
     behind.status(2).ready = Err("no".to_owned());
     assert_eq!(step(&want(OLD), &record, &behind), restart(2, 2));
     let forward = Record {
-        inherited: true,
+        mixed: Some((OLD, NEW)),
         ..ready(OLD, NEW)
     };
     let mut down = seen(NEW);
@@ -1238,7 +1276,7 @@ fn acts_say_whether_they_need_a_live_look() {
     let table = [
         (Act::TakeSnapshot(String::new()), true),
         (Act::VerifySnapshot(String::new()), false),
-        (Act::SetTemplate(NEW), false),
+        (Act::SetTemplate(NEW), true),
         (
             Act::MoveLeader {
                 from: name(1),
@@ -1277,7 +1315,7 @@ fn only_an_unfinished_way_back_begins_without_a_preflight() {
         (true, NEW, OLD, false),
     ] {
         let record = Record {
-            inherited,
+            mixed: inherited.then_some((OLD, NEW)),
             cleared: None,
             ..ready(from, to)
         };
@@ -1290,12 +1328,12 @@ fn only_an_unfinished_way_back_begins_without_a_preflight() {
 fn a_finished_attempt_leaves_nothing_to_inherit() {
     let record = Record {
         touched: true,
-        inherited: true,
+        mixed: Some((OLD, NEW)),
         phase: Phase::Done,
         ..ready(OLD, NEW)
     };
     let back = decide(&want(OLD), &record, &seen(NEW), NOW);
-    assert!(!back.record.inherited);
+    assert!(!back.record.inherited());
     assert_eq!(back.step, Step::Look(Needs::Preflight));
 }
 

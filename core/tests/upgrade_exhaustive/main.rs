@@ -285,3 +285,41 @@ fn everything_at_once() {
         },
     );
 }
+
+#[test]
+fn everything_at_once_and_templates() {
+    let spends = [
+        budget(|b| (b.flip, b.template, b.stale) = (1, 1, 1)),
+        budget(|b| (b.flip, b.template, b.fail) = (1, 1, 1)),
+    ];
+    for spend in spends {
+        let late = Setup {
+            backup: false,
+            late: true,
+            ..setup(3, spend)
+        };
+        search_ways("everything, with templates", &ROLLS, late);
+    }
+}
+
+/// Tens of millions of states. What is above searches parts of it on every run.
+#[test]
+#[ignore = "takes an hour and 8 GiB: run it after a change of the rules"]
+fn everything_at_once_at_length() {
+    let at_once = budget(|b| (b.fail, b.flip, b.template, b.stale) = (1, 1, 1, 1));
+    let late = Setup {
+        backup: false,
+        late: true,
+        ..setup(3, at_once)
+    };
+    search_ways("everything, with templates", &ROLLS, late);
+    let in_time = budget(|b| (b.fail, b.flip, b.template, b.expire) = (1, 1, 1, 1));
+    for broken in [Broken::Release, Broken::Template(1)] {
+        let bad = Setup {
+            backup: false,
+            broken,
+            ..setup(3, in_time.clone())
+        };
+        search_ways("everything, and it does not start", &ROLLS, bad);
+    }
+}

@@ -526,7 +526,7 @@ impl World {
     fn turn_page(&mut self, record: &Record) {
         if record.attempt != self.books.attempt {
             let faults =
-                self.broken != Broken::Nothing || record.inherited || record.current.is_some();
+                self.broken != Broken::Nothing || record.inherited() || record.current.is_some();
             let disrupted = self.books.disrupted.clone();
             self.books = Books::new(self.cluster.members.len(), record.attempt, faults);
             self.books.disrupted = disrupted;

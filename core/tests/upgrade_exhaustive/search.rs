@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use druid_core::upgrade::{Step, Why};
 
@@ -15,12 +15,60 @@ const ROUNDS: usize = 60;
 type Key = (u64, u64);
 
 fn key(world: &World) -> Key {
-    let mut first = DefaultHasher::new();
-    world.hash(&mut first);
-    let mut second = DefaultHasher::new();
-    0x9e37_79b9_u32.hash(&mut second);
-    world.hash(&mut second);
-    (first.finish(), second.finish())
+    let mut both = Both(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03);
+    world.hash(&mut both);
+    (both.0, both.1)
+}
+
+/// Two hashes at once, of the folded-multiply kind: what is hashed here are kilobytes a state.
+struct Both(u64, u64);
+
+impl Both {
+    #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+    fn fold(state: u64, word: u64, key: u64) -> u64 {
+        let product = u128::from(state ^ word) * u128::from(key);
+        let [low, high] = [product, product >> 64].map(|part| part as u64);
+        low ^ high.rotate_left(29) ^ word
+    }
+
+    fn word(&mut self, word: u64) {
+        self.0 = Self::fold(self.0, word, 0xa076_1d64_78bd_642f);
+        self.1 = Self::fold(self.1, word, 0xe703_7ed1_a0b4_28db);
+    }
+}
+
+impl Hasher for Both {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.word(number.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.word(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.word(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.word(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.word(number as u64);
+    }
 }
 
 /// Searches everything that can be reached; the number of states, or the shortest way to a

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use druid_core::observed::Switch;
 use druid_core::version::{Minor, Version};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
 use super::error::{Error, Kind, of_transport};
@@ -63,13 +63,23 @@ impl Http {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        let builder = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(config)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+            .https_or_http();
+        let builder = match tls.and_then(|tls| tls.server_name.as_ref()) {
+            Some(name) => {
+                let name = ServerName::try_from(name.clone())
+                    .map_err(|error| failed(Kind::Tls(error.to_string())))?;
+                builder.with_server_name_resolver(FixedServerNameResolver::new(name))
+            }
+            None => builder,
+        };
+        let connector = builder.enable_http1().wrap_connector(tcp);
+        // Requests at once open connections that may not be needed any more when they are there, and
+        // those were kept. etcd without TLS does not stop before each has said something or is closed.
+        let kept = if endpoint.is_tls() { 2 } else { 0 };
         let pool = Pool::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(2)
+            .pool_max_idle_per_host(kept)
             .build(connector);
         Ok(Self { endpoint, pool })
     }
@@ -127,18 +137,6 @@ impl Http {
             &body,
             "etcd_debugging_snap_save_total_duration_seconds_count",
         ))
-    }
-
-    /// `/downgrade/enabled` of a peer address: etcd's own downgrade job. 3.4 has no such thing,
-    /// and answers 404.
-    pub(crate) async fn downgrade(&self, deadline: Duration) -> Result<Switch, Error> {
-        const CALL: &str = "GET /downgrade/enabled";
-        let (status, body) = self.get(CALL, "/downgrade/enabled", deadline).await?;
-        match (status, body.trim_ascii()) {
-            (StatusCode::NOT_FOUND, _) | (StatusCode::OK, b"false") => Ok(Switch::Off),
-            (StatusCode::OK, b"true") => Ok(Switch::On),
-            (status, _) => Err(self.error(CALL, Kind::BadAnswer(status.to_string()))),
-        }
     }
 
     async fn ok(

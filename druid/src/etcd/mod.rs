@@ -20,17 +20,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use druid_core::member::MemberId;
 use druid_core::observed::{Alarm, Switch};
+use druid_core::version::Minor;
 use tokio::sync::OnceCell;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{Endpoint, ParseEndpointError};
 pub(crate) use error::{Error, Kind};
 pub(crate) use http::Http;
 pub(crate) use login::Login;
 use login::Token;
-pub(crate) use tls::{Tls, TlsConfig, TlsError};
+pub(crate) use tls::{Pem, Tls, TlsConfig, TlsError};
 pub(crate) use types::{Cas, HashKv, Keys, Kv, Member, MemberStatus, Range, RangeOptions};
 pub(crate) use watch::{Event, Watch};
 
@@ -49,9 +50,16 @@ mod pb {
 /// How long a connection attempt may go on, whatever the deadline of the call that started it.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// What etcd says if its own downgrade is under way.
+const DOWNGRADE_JOB: &str = "cluster has a downgrade job in progress";
+
 /// How often a connection with calls under way is checked; etcd drops those who ask more often
 /// than every 5 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// So many bytes of one answer may be on their way or wait to be read; 64 MB/s at 2 ms to the member
+/// and back.
+const WINDOW: u32 = 128 << 10;
 
 /// One member. Cheap to clone; clones share one connection, made when it is first needed.
 #[derive(Clone, Debug)]
@@ -105,6 +113,8 @@ impl Client {
             })?
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(2 * WINDOW)
             .http2_keep_alive_interval(KEEP_ALIVE);
         if let (true, Some(tls)) = (endpoint.is_tls(), tls) {
             let tls = tls.grpc.clone().timeout(CONNECT);
@@ -568,6 +578,33 @@ impl Client {
         )
         .await?;
         Ok(())
+    }
+
+    /// Whether etcd's own downgrade is under way; for 3.5 and later. Nothing is changed: a member that
+    /// is asked to validate a downgrade from `agreed`, the cluster version, to the minor before it says
+    /// no if one is. `/downgrade/enabled` tells the same at peer addresses, where etcd lets only other
+    /// members in.
+    pub(crate) async fn downgrade_job(
+        &self,
+        agreed: Minor,
+        deadline: Duration,
+    ) -> Result<Switch, Error> {
+        let request = pb::DowngradeRequest {
+            action: pb::downgrade_request::DowngradeAction::Validate.into(),
+            version: agreed.before().to_string(),
+        };
+        let answer = self
+            .named(
+                "Downgrade (validate)",
+                deadline,
+                ask!(self.maintenance, downgrade, request),
+            )
+            .await;
+        match answer {
+            Ok(_) => Ok(Switch::Off),
+            Err(error) if error.kind == Kind::Refused(DOWNGRADE_JOB.to_owned()) => Ok(Switch::On),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives free pages back to the file system; the member serves nothing meanwhile.

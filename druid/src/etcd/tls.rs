@@ -26,7 +26,21 @@ pub(crate) struct TlsConfig {
     pub(super) grpc: ClientTlsConfig,
     pub(super) http: Arc<rustls::ClientConfig>,
     pub(super) has_certificate: bool,
+    /// The name that servers' certificates are to be for, if it is not that of the address.
+    pub(super) server_name: Option<String>,
 }
+
+/// Certificates and a key, PEM, each with what it is called in errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pem<'a> {
+    /// Who signed the members' certificates.
+    pub(crate) ca: Part<'a>,
+    /// Our certificate and its key.
+    pub(crate) pair: Option<(Part<'a>, Part<'a>)>,
+}
+
+/// What it is called in errors, and what it is.
+type Part<'a> = (&'a str, &'a [u8]);
 
 /// Why the flags cannot be used.
 #[derive(Debug, Error)]
@@ -52,18 +66,16 @@ pub(crate) enum TlsError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
-    #[error("{flag} {}: {why}; it must be PEM", path.display())]
+    /// A certificate or a key is not what it should be.
+    #[error("{what}: {why}; it must be PEM")]
     Parse {
-        /// Which flag.
-        flag: &'static str,
-        /// Which file.
-        path: PathBuf,
+        /// Where it is from.
+        what: String,
         /// Why.
         why: String,
     },
     /// Certificate and key are not a pair, or TLS has no provider.
-    #[error("--cert and --key cannot be used: {0}")]
+    #[error("the client certificate and its key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
 }
 
@@ -104,39 +116,66 @@ impl Tls {
 }
 
 fn build(ca: &Path, pair: Option<(&PathBuf, &PathBuf)>) -> Result<TlsConfig, TlsError> {
-    let ca_pem = slurp("--cacert", ca)?;
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates("--cacert", ca, &ca_pem)? {
-        roots.add(certificate).map_err(|error| TlsError::Parse {
-            flag: "--cacert",
-            path: ca.to_owned(),
-            why: error.to_string(),
-        })?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let http = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
-    let mut grpc = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&ca_pem));
-    let http = if let Some((cert, key)) = pair {
-        let cert_pem = slurp("--cert", cert)?;
-        let key_pem = slurp("--key", key)?;
-        let chain = certificates("--cert", cert, &cert_pem)?;
-        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| TlsError::Parse {
-            flag: "--key",
-            path: key.clone(),
-            why: error.to_string(),
-        })?;
-        grpc = grpc.identity(Identity::from_pem(cert_pem, key_pem));
-        http.with_client_auth_cert(chain, private)?
-    } else {
-        http.with_no_client_auth()
+    let named = |flag: &str, path: &Path| format!("{flag} {}", path.display());
+    let (ca_name, ca_pem) = (named("--cacert", ca), slurp("--cacert", ca)?);
+    let Some((cert, key)) = pair else {
+        return TlsConfig::of(&Pem {
+            ca: (&ca_name, &ca_pem),
+            pair: None,
+        });
     };
-    Ok(TlsConfig {
-        grpc,
-        http: Arc::new(http),
-        has_certificate: pair.is_some(),
+    let (cert_name, cert_pem) = (named("--cert", cert), slurp("--cert", cert)?);
+    let (key_name, key_pem) = (named("--key", key), slurp("--key", key)?);
+    TlsConfig::of(&Pem {
+        ca: (&ca_name, &ca_pem),
+        pair: Some(((&cert_name, &cert_pem), (&key_name, &key_pem))),
     })
+}
+
+impl TlsConfig {
+    /// From what is at hand.
+    pub(crate) fn of(pem: &Pem<'_>) -> Result<Self, TlsError> {
+        let mut roots = rustls::RootCertStore::empty();
+        let (what, ca) = pem.ca;
+        for certificate in certificates(what, ca)? {
+            roots.add(certificate).map_err(|error| TlsError::Parse {
+                what: what.to_owned(),
+                why: error.to_string(),
+            })?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let http = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let mut grpc = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        let http = if let Some(((cert_name, cert), (key_name, key))) = pem.pair {
+            let chain = certificates(cert_name, cert)?;
+            let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Parse {
+                what: key_name.to_owned(),
+                why: error.to_string(),
+            })?;
+            grpc = grpc.identity(Identity::from_pem(cert, key));
+            http.with_client_auth_cert(chain, private)?
+        } else {
+            http.with_no_client_auth()
+        };
+        Ok(Self {
+            grpc,
+            http: Arc::new(http),
+            has_certificate: pem.pair.is_some(),
+            server_name: None,
+        })
+    }
+
+    /// For a server that is reached at another address than its certificate is for.
+    #[must_use]
+    pub(crate) fn for_server(&self, name: &str) -> Self {
+        Self {
+            grpc: self.grpc.clone().domain_name(name),
+            server_name: Some(name.to_owned()),
+            ..self.clone()
+        }
+    }
 }
 
 fn slurp(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -147,14 +186,9 @@ fn slurp(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     })
 }
 
-fn certificates(
-    flag: &'static str,
-    path: &Path,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bad = |why: String| TlsError::Parse {
-        flag,
-        path: path.to_owned(),
+        what: what.to_owned(),
         why,
     };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem)

@@ -5,6 +5,7 @@
 //! is for [`druid_core::oracle`].
 
 mod clients;
+pub(crate) mod command;
 mod evidence;
 mod fill;
 mod log;

@@ -15,6 +15,10 @@ use crate::clock;
 /// How long one request may take; a leader has time for two before its deadline.
 const ANSWER: Duration = Duration::from_secs(4);
 
+/// How often one that does not lead looks at least: nobody works between the end of one and the beginning
+/// of another.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// One operator's election.
 #[derive(Debug)]
 pub(crate) struct Election {
@@ -68,8 +72,13 @@ impl Candidate {
             if self.round().await == Step::Lost {
                 return Ended::Lost;
             }
+            let wait = if self.campaign.leads() {
+                retry
+            } else {
+                retry.min(LOOK)
+            };
             let stopped = tokio::select! {
-                () = tokio::time::sleep(retry) => false,
+                () = tokio::time::sleep(wait) => false,
                 _ = stop.wait_for(|it| *it) => true,
             };
             if stopped {

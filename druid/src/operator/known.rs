@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::{Stream, StreamExt as _};
 use kube::runtime::watcher::{self, Event};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,14 +34,12 @@ pub(crate) trait Facts: Clone + Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Known<F> {
     objects: Arc<RwLock<HashMap<Named, F>>>,
-    complete: watch::Receiver<bool>,
 }
 
 impl<F> Clone for Known<F> {
     fn clone(&self) -> Self {
         Self {
             objects: Arc::clone(&self.objects),
-            complete: self.complete.clone(),
         }
     }
 }
@@ -52,16 +50,6 @@ impl<F: Facts> Known<F> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         objects.get(named).cloned()
     }
-
-    /// Until all objects have been heard of once; false if nobody listens any more.
-    pub(crate) async fn complete(&mut self) -> bool {
-        self.complete.wait_for(|it| *it).await.is_ok()
-    }
-
-    /// Whether all objects have been heard of once.
-    pub(crate) fn is_complete(&self) -> bool {
-        *self.complete.borrow()
-    }
 }
 
 /// Listens until the stream ends or nobody reads what changes. Tells which Etcds are to be looked at
@@ -70,16 +58,14 @@ pub(crate) fn listen<F: Facts>(
     events: impl Stream<Item = watcher::Result<Event<F::Object>>> + Send + 'static,
     changed: mpsc::UnboundedSender<Named>,
 ) -> Known<F> {
-    let (tell, complete) = watch::channel(false);
     let objects = Arc::new(RwLock::new(HashMap::new()));
     let listener = Listener {
         objects: Arc::clone(&objects),
         listed: HashMap::new(),
         changed,
-        complete: tell,
     };
     tokio::spawn(listener.run(events));
-    Known { objects, complete }
+    Known { objects }
 }
 
 struct Listener<F> {
@@ -87,7 +73,6 @@ struct Listener<F> {
     /// What a listing under way has brought so far.
     listed: HashMap<Named, F>,
     changed: mpsc::UnboundedSender<Named>,
-    complete: watch::Sender<bool>,
 }
 
 impl<F: Facts> Listener<F> {
@@ -118,7 +103,6 @@ impl<F: Facts> Listener<F> {
                 for named in gone {
                     self.set(&named, None);
                 }
-                self.complete.send_replace(true);
             }
             Event::Apply(object) => {
                 if let Some((named, facts)) = F::of(object) {
@@ -214,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_changes_is_kept_and_what_matters_is_told() {
-        let (mut known, told) = after(vec![
+        let (known, told) = after(vec![
             Event::Init,
             Event::InitApply(("a", 1)),
             Event::InitApply(("b", 2)),
@@ -226,7 +210,6 @@ mod tests {
             Event::Delete(("b", 2)),
         ])
         .await;
-        assert!(known.complete().await && known.is_complete());
         assert_eq!(known.get(&named("a")), Some(Number(4)));
         assert_eq!(
             (known.get(&named("b")), known.get(&named("c"))),

@@ -1,11 +1,27 @@
 //! `druid operator`: brings every Etcd of a Kubernetes cluster to what its spec asks for.
 
+mod args;
+mod client;
+mod defined;
+#[cfg(debug_assertions)]
+mod dying;
 pub(crate) mod election;
+mod etcds;
+mod health;
 pub(crate) mod known;
+mod leading;
+pub(crate) mod ops_task;
+mod place;
+pub(crate) mod request;
+mod run;
+mod settings;
 
 #[cfg(test)]
 #[path = "../../tests/common_cluster/mod.rs"]
-mod common_cluster;
+pub(crate) mod common_cluster;
 #[cfg(test)]
 #[path = "../../tests/common_kube/mod.rs"]
-mod common_kube;
+pub(crate) mod common_kube;
+
+pub(crate) use args::Args;
+pub(crate) use run::run;

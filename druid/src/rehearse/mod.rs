@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use druid_core::linearizability;
 use druid_core::member::MemberName;
-use druid_core::observed::{Etcd, Hashes};
 use druid_core::oracle::fill::{FillSpec, Filled};
 use druid_core::oracle::findings::{Evidence, Findings};
 use druid_core::report::{self, Pass, Report, StepResult};
@@ -37,10 +36,10 @@ use error::RehearseError;
 use faults::Fault;
 use host::Host;
 use pass::PassEnd;
-use sampler::Sampler;
 use story::Story;
 use wire::Kind;
 
+use crate::clock;
 use crate::etcd::{Client, Endpoint};
 use crate::lab::binaries::Binaries;
 use crate::lab::cluster::{Lab, Spec};
@@ -50,10 +49,9 @@ use crate::lab::shim::Shim;
 use crate::load::{self, Load, LoadSpec};
 use crate::report::terminal::{self, Counters, Mode, Ui};
 use crate::report::text::{counted, duration};
-use crate::{clock, observe};
+use crate::witness::check::check;
+use crate::witness::seen::Looking;
 
-/// How long one call of a check may take.
-const DEADLINE: Duration = Duration::from_secs(5);
 /// Less free space than this, bytes, and a member cannot go on: its next WAL file takes as much.
 const DISK_RESERVE: u64 = 64 << 20;
 /// How long the load runs before the first pass, so that there is something to compare with.
@@ -78,7 +76,7 @@ pub(super) struct Rehearsal {
     /// The longest time without a write that was seen so far, milliseconds.
     longest_gap: u64,
     host: Arc<Host>,
-    sampler: Sampler,
+    sampler: Looking,
     /// The load, until it is over; then there is `evidence`.
     load: Option<Load>,
     evidence: Option<Evidence>,
@@ -227,7 +225,7 @@ async fn prepare(
         .unwrap_or_else(|| clock::now().subsec_nanosecond().unsigned_abs().into());
     story.found(format!("{} on {runs}", members(args.members.count())));
     let clients = clients(&lab)?;
-    let sampler = Sampler::start(lab.clone(), clients.clone(), ui.clone());
+    let sampler = sampler::start(lab.clone(), clients.clone(), ui.clone());
     let program = std::env::current_exe().map_err(RehearseError::Program)?;
     let kill_engine = args.has(Fault::KillEngine);
     let host = Arc::new(Host {
@@ -452,29 +450,9 @@ impl Rehearsal {
     /// What can be checked while the load goes on: all are well, on the release and the cluster
     /// version that they should be on, hold the same data, and every write so far is there.
     async fn verify(&mut self, version: Option<Version>) -> Result<(), RehearseError> {
-        let etcd = observe::etcd(&self.host.clients, DEADLINE).await;
-        for (name, answer) in &etcd.members {
-            let Some(status) = answer.status() else {
-                self.broken.push(format!("{name} does not answer"));
-                continue;
-            };
-            if let Err(why) = &status.ready {
-                self.broken.push(format!("{name} is not ready: {why}"));
-            }
-            if let Some(version) = version.filter(|version| *version != status.version) {
-                self.broken
-                    .push(format!("{name} runs {}, not {version}", status.version));
-            }
-            let agreed = status.cluster_version;
-            if let Some(version) = version.filter(|version| agreed != Some(version.minor)) {
-                let agreed = agreed.map_or("none".to_owned(), |minor| minor.to_string());
-                let expected = version.minor;
-                self.broken.push(format!(
-                    "{name} says cluster version {agreed}, not {expected}"
-                ));
-            }
-        }
-        self.compare(&etcd).await;
+        let checked = check(&self.host.clients, version).await;
+        self.broken.extend(checked.broken);
+        self.hash_kv = checked.hash_kv;
         if let Some(source) = &mut self.source {
             let differ = source::compare(source, &self.host.clients).await?;
             self.broken.extend(differ);
@@ -492,24 +470,6 @@ impl Rehearsal {
             ));
         }
         Ok(())
-    }
-
-    async fn compare(&mut self, etcd: &Etcd) {
-        let hashes = observe::hashes(&self.host.clients, etcd, DEADLINE).await;
-        let (revision, equal) = match hashes {
-            Hashes::Equal { revision, .. } => (Some(revision), Some(true)),
-            Hashes::Different { revision, .. } => {
-                self.broken
-                    .push(format!("HashKV at revision {revision} differs"));
-                (Some(revision), Some(false))
-            }
-            Hashes::Unknown(why) => {
-                self.broken
-                    .push(format!("HashKV could not be compared: {why}"));
-                (None, None)
-            }
-        };
-        self.hash_kv = report::HashKv { revision, equal };
     }
 
     /// Keeps what the report says of the snapshot.

@@ -1,124 +1,28 @@
 //! Watches the members from outside, for the live table and the report's timeline.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use druid_core::member::{MemberId, MemberName};
 use druid_core::observed::Process;
-use druid_core::report::{Lane, LeaderSince, Span, UpDown};
-use druid_core::version::Version;
-use jiff::Timestamp;
 
-use crate::clock;
 use crate::etcd::{Client, MemberStatus};
 use crate::lab::cluster::Lab;
 use crate::report::terminal::{MemberRow, Role, State, Ui};
+use crate::witness::seen::{Answers, Looking, leader};
 
-/// How often the members are asked.
-const PERIOD: Duration = Duration::from_millis(100);
-/// How long one may take to answer.
-const DEADLINE: Duration = Duration::from_millis(400);
-
-/// What has been seen so far.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    /// The changes of each member, in order of names.
-    members: Vec<(MemberName, Vec<Change>)>,
-    /// Who led from when on.
-    leaders: Vec<(Timestamp, Option<MemberName>)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Change {
-    at: Timestamp,
-    version: Option<Version>,
-    up: bool,
-}
-
-/// The task that watches. Ends when dropped.
-pub(super) struct Sampler {
-    seen: Arc<Mutex<Seen>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Sampler {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Sampler {
-    pub(super) fn start(lab: Arc<Lab>, clients: Vec<(MemberName, Client)>, ui: Arc<Ui>) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let written = seen.clone();
-        let task = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(PERIOD);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-            loop {
-                ticks.tick().await;
-                let answers = ask_all(&clients).await;
-                let processes = lab.processes();
-                let at = clock::now();
-                let mut seen = written.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut rows = Vec::new();
-                for (name, answer) in &answers {
-                    let process = processes.get(name).unwrap_or(&Process::Absent);
-                    seen.note(at, name, process, answer.as_ref());
-                    rows.extend(row(name, process, answer.as_ref(), &answers));
-                }
-                seen.note_leader(at, &answers);
-                drop(seen);
-                ui.members(&rows);
-            }
-        });
-        Self { seen, task }
-    }
-
-    /// A copy of what has been seen so far.
-    pub(super) fn seen(&self) -> Seen {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-type Answers = Vec<(MemberName, Option<MemberStatus>)>;
-
-async fn ask_all(clients: &[(MemberName, Client)]) -> Answers {
-    let asked: Vec<_> = clients
-        .iter()
-        .map(|(name, client)| {
-            let client = client.clone();
-            (
-                name.clone(),
-                tokio::spawn(async move { client.status(DEADLINE).await.ok() }),
-            )
-        })
-        .collect();
-    let mut answers = Vec::with_capacity(asked.len());
-    for (name, answer) in asked {
-        answers.push((name, answer.await.ok().flatten()));
-    }
-    answers
-}
-
-/// Who leads: the one that a majority names in the highest term.
-fn leader(answers: &Answers) -> Option<&MemberName> {
-    let statuses = || answers.iter().filter_map(|(_, status)| status.as_ref());
-    let term = statuses().map(|status| status.term).max()?;
-    let named: Vec<MemberId> = statuses()
-        .filter(|status| status.term == term)
-        .map(|status| status.leader)
-        .collect();
-    let leads = |id: MemberId| {
-        id != MemberId::NOBODY
-            && named.iter().filter(|named| **named == id).count() > answers.len() / 2
-    };
-    let (name, _) = answers
-        .iter()
-        .find(|(_, status)| status.as_ref().is_some_and(|status| leads(status.id)))?;
-    Some(name)
+/// Watches until it is dropped.
+pub(super) fn start(lab: Arc<Lab>, clients: Vec<(MemberName, Client)>, ui: Arc<Ui>) -> Looking {
+    Looking::start(clients, move |seen, at, answers| {
+        let processes = lab.processes();
+        let mut rows = Vec::new();
+        for (name, answer) in answers {
+            let process = processes.get(name).unwrap_or(&Process::Absent);
+            seen.note(at, name, process.version(), answer.is_some());
+            rows.extend(row(name, process, answer.as_ref(), answers));
+        }
+        seen.note_leader(at, answers);
+        ui.members(&rows);
+    })
 }
 
 fn row(
@@ -148,86 +52,4 @@ fn row(
         db_size: status.map(|status| status.db_size),
         lag: status.map(lag),
     })
-}
-
-impl Seen {
-    fn note(
-        &mut self,
-        at: Timestamp,
-        name: &MemberName,
-        process: &Process,
-        answer: Option<&MemberStatus>,
-    ) {
-        let change = Change {
-            at,
-            version: process.version(),
-            up: answer.is_some(),
-        };
-        let Some((_, changes)) = self.members.iter_mut().find(|(known, _)| known == name) else {
-            self.members.push((name.clone(), vec![change]));
-            return;
-        };
-        let same = |last: &Change| last.version == change.version && last.up == change.up;
-        if !changes.last().is_some_and(same) {
-            changes.push(change);
-        }
-    }
-
-    fn note_leader(&mut self, at: Timestamp, answers: &Answers) {
-        let leader = leader(answers).cloned();
-        if self.leaders.last().is_none_or(|(_, last)| *last != leader) {
-            self.leaders.push((at, leader));
-        }
-    }
-
-    /// How often somebody else came to lead in a time. A moment without a leader is no change.
-    pub(super) fn leader_changes(&self, from: Timestamp, to: Timestamp) -> u64 {
-        let known = self
-            .leaders
-            .iter()
-            .filter_map(|(at, leader)| Some((*at, leader.as_ref()?)));
-        let (before, within): (Vec<_>, Vec<_>) = known
-            .filter(|(at, _)| *at < to)
-            .partition(|(at, _)| *at < from);
-        let mut last = before.last().map(|(_, leader)| *leader);
-        let mut changes = 0;
-        for (_, leader) in within {
-            if last.is_some_and(|last| last != leader) {
-                changes += 1;
-            }
-            last = Some(leader);
-        }
-        changes
-    }
-
-    /// The timeline, with times in milliseconds since the start.
-    pub(super) fn lanes(&self, since: &impl Fn(Timestamp) -> u64, end: Timestamp) -> Vec<Lane> {
-        let lane = |(name, changes): &(MemberName, Vec<Change>)| {
-            let ends = changes.iter().skip(1).map(|change| change.at).chain([end]);
-            let span = |(change, ends): (&Change, Timestamp)| {
-                Some(Span {
-                    version: change.version?,
-                    state: if change.up { UpDown::Up } else { UpDown::Down },
-                    from_ms: since(change.at),
-                    to_ms: since(ends),
-                })
-            };
-            Lane {
-                name: name.to_string(),
-                spans: changes.iter().zip(ends).filter_map(span).collect(),
-            }
-        };
-        self.members.iter().map(lane).collect()
-    }
-
-    /// Who led from when on.
-    pub(super) fn leaders(&self, since: &impl Fn(Timestamp) -> u64) -> Vec<LeaderSince> {
-        self.leaders
-            .iter()
-            .map(|(at, leader)| LeaderSince {
-                at_ms: since(*at),
-                member: leader.as_ref().map(ToString::to_string),
-            })
-            .collect()
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use druid_core::linearizability::Verdict;
 use druid_core::make::Make;
 use druid_core::member::MemberName;
 use druid_core::observed::Process;
@@ -60,13 +59,9 @@ impl Rehearsal {
             command: self.args.command(self.seed),
             steps: self.story.steps.clone(),
             writes: writes(findings, &rolls),
-            watch: watch(findings),
+            watch: findings.into(),
             hash_kv: self.hash_kv.clone(),
-            linearizable: match &findings.linearizable {
-                Verdict::Linearizable => Some(true),
-                Verdict::NotLinearizable(_) => Some(false),
-                Verdict::Undecided { .. } => None,
-            },
+            linearizable: report::linearizable(&findings.linearizable),
             leader_changes: LeaderChanges {
                 upgrade: changes(Pass::Upgrade),
                 rollback: changes(Pass::Rollback),
@@ -78,16 +73,14 @@ impl Rehearsal {
             source: self.source.clone(),
             warnings: self.warnings.clone(),
             rolls,
-            load: report::Load {
-                writers: u64::from(record.writers),
-                reads: findings.reads.answered,
-                ambiguous_writes: findings.writes.ambiguous,
-                longest_stall_ms: findings.writes.gaps.longest_stall_ms,
-            },
+            load: report::load(record.writers, findings),
+            durations: None,
+            snapshots_taken: None,
+            operator_writes: None,
             timeline: Timeline {
                 members: seen.lanes(&since, ended),
                 leaders: seen.leaders(&since),
-                writes: findings.series.iter().map(bucket).collect(),
+                writes: findings.series.iter().map(WriteBucket::from).collect(),
                 marks: self.story.marks.clone(),
             },
             log: self.story.log.clone(),
@@ -233,14 +226,6 @@ fn writes(findings: &Findings, rolls: &[Roll]) -> report::Writes {
     }
 }
 
-fn watch(findings: &Findings) -> report::Watch {
-    report::Watch {
-        events: findings.watch.events,
-        missing: findings.watch.missing,
-        duplicated: findings.watch.duplicated,
-    }
-}
-
 fn started(event: &Event, name: &MemberName) -> Option<(Version, Cause)> {
     match &event.what {
         What::Started {
@@ -263,13 +248,5 @@ fn outcome(kind: &Kind) -> Outcome {
         Kind::Halts(Halt::PutBack { .. }) => Outcome::PutBack,
         Kind::Halts(_) => Outcome::Halted,
         Kind::Looks | Kind::Acts(_) => Outcome::Failed,
-    }
-}
-
-fn bucket(bucket: &druid_core::oracle::gaps::Bucket) -> WriteBucket {
-    WriteBucket {
-        at_ms: bucket.at_ms,
-        count: u64::from(bucket.acknowledged),
-        max_latency_ms: bucket.max_latency_us.div_ceil(1000),
     }
 }

@@ -1,6 +1,7 @@
 //! One object, read to its end: unpacked, its digest checked, its content handed on. Whatever is wrong
 //! with it is either damage, which is the object's, or a failure, which is not.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 
@@ -10,6 +11,7 @@ use druid_core::backup::delta::{Decoder, Event, Summary};
 use druid_core::backup::listing::Object;
 use druid_core::backup::names::Kind;
 use druid_core::snapshot_file::{self, Digested, Extent, SnapshotDamage, Trailer, VerifyError};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -113,6 +115,26 @@ pub(crate) fn base(
     })?;
     let digested = trailer.finish().map_err(damaged)?;
     checked(object, spool, digested)
+}
+
+/// The SHA-256 of an object as it is stored, in hexadecimal.
+pub(crate) fn stored_digest(
+    runtime: &Handle,
+    location: &Location,
+    object: &Object,
+) -> Result<String, ReadError> {
+    let (_, mut packed) = open(runtime, location, object)?;
+    let mut digest = Sha256::new();
+    each_piece(&mut packed, |piece| {
+        digest.update(piece);
+        Ok(())
+    })?;
+    let mut text = String::new();
+    for byte in digest.finalize() {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }
 
 /// Every page, and whether it is what its name says.

@@ -4,7 +4,7 @@
 pub(crate) mod tls;
 
 use std::convert::Infallible;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,14 @@ pub(crate) async fn listen(port: u16) -> std::io::Result<TcpListener> {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
         Err(_) => TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await,
+    }
+}
+
+/// A listener on a port of one address, or of all.
+pub(crate) async fn listen_at(address: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener> {
+    match address {
+        None => listen(port).await,
+        Some(address) => TcpListener::bind((address, port)).await,
     }
 }
 

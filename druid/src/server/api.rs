@@ -68,6 +68,16 @@ impl Service for Api {
                 Err(why) => serve::text(StatusCode::BAD_REQUEST, why),
             },
             "/snapshot/delta" => self.snapshot(&request, |it| it.delta()).await,
+            "/snapshot/verify" => match parameter(query, "name") {
+                Some(name) if !name.is_empty() => {
+                    let name = name.to_owned();
+                    self.snapshot(&request, move |it| it.verify(name)).await
+                }
+                Some(_) | None => {
+                    let why = "say which: /snapshot/verify?name=NAME\n";
+                    serve::text(StatusCode::BAD_REQUEST, why)
+                }
+            },
             "/snapshot/latest" => self.snapshot(&request, |it| it.latest()).await,
             _ => serve::text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }

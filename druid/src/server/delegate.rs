@@ -1,5 +1,6 @@
 //! Hands a request for a snapshot to the sidecar beside the leader.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use http_body_util::Full;
 
 use super::clients::Clients;
 use crate::serve::{self, Answer};
-use crate::web::{Trust, Web};
+use crate::web::{Trust, Web, WebError};
 
 /// For questions.
 const QUICK: Duration = Duration::from_secs(5);
@@ -22,8 +23,8 @@ pub(crate) struct Delegate {
     pub(crate) clients: Arc<Clients>,
     /// Ours, and by convention everybody's.
     pub(crate) port: u16,
-    /// Whether they speak TLS.
-    pub(crate) tls: bool,
+    /// Our certificate, if they speak TLS.
+    pub(crate) certificate: Option<PathBuf>,
     /// For a snapshot.
     pub(crate) deadline: Duration,
 }
@@ -42,10 +43,7 @@ impl Delegate {
 
     async fn try_hand_on(&self, path_and_query: &str) -> Result<Answer, String> {
         let base = self.leader().await?;
-        let trust = match self.clients.ca() {
-            Some(ca) if self.tls => Trust::of_file(ca).map_err(|error| error.to_string())?,
-            Some(_) | None => Trust::default(),
-        };
+        let trust = self.trust().map_err(|error| error.to_string())?;
         let web = Web::new(&trust).map_err(|error| error.to_string())?;
         let health = web
             .get(&format!("{base}/healthz"), QUICK)
@@ -72,6 +70,28 @@ impl Delegate {
         Ok(passed)
     }
 
+    /// The CA of etcd, and whoever signed our own certificate: the leader's sidecar has one like it.
+    fn trust(&self) -> Result<Trust, WebError> {
+        let Some(own) = &self.certificate else {
+            return Ok(Trust::default());
+        };
+        // A Secret of a certificate has its CA beside it, or in the chain.
+        let beside = own.with_file_name("ca.crt");
+        let beside = Some(beside.as_path()).filter(|it| it.exists());
+        let mut ca = Vec::new();
+        for path in self
+            .clients
+            .ca()
+            .into_iter()
+            .chain([own.as_path()])
+            .chain(beside)
+        {
+            ca.extend(Trust::of_file(path)?.ca);
+            ca.push(b'\n');
+        }
+        Ok(Trust { ca, pair: None })
+    }
+
     /// The address of the leader's sidecar.
     async fn leader(&self) -> Result<String, String> {
         let local = self.clients.local();
@@ -90,7 +110,10 @@ impl Delegate {
             .split_once("://")
             .ok_or("the leader's client URL is no URL")?;
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let scheme = if self.tls { "https" } else { "http" };
+        let scheme = match self.certificate {
+            Some(_) => "https",
+            None => "http",
+        };
         Ok(format!("{scheme}://{host}:{}", self.port))
     }
 }
@@ -103,6 +126,7 @@ mod tests {
     use super::*;
     use crate::etcd::tests::common::{Cluster, Release};
     use crate::serve::Service;
+    use crate::serve::tls::Certificates;
 
     /// A leader's sidecar.
     struct Leader;
@@ -140,7 +164,7 @@ mod tests {
         let delegate = Delegate {
             clients,
             port,
-            tls: false,
+            certificate: None,
             deadline: QUICK,
         };
         let answer = delegate.hand_on("/snapshot/full?final=true").await;
@@ -158,5 +182,46 @@ mod tests {
         let answer = delegate.hand_on("/snapshot/full").await;
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert!(body(answer).await.contains("refused"));
+    }
+
+    #[tokio::test]
+    async fn the_leader_s_sidecar_is_trusted_if_its_certificate_is_of_the_ca_of_ours() {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let cluster = Cluster::start(&[Release::V3_5_27]);
+        let directory = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let ca = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let own = params.signed_by(&key, &issuer).unwrap().pem();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("tls.crt"), own).unwrap();
+        std::fs::write(at("tls.key"), key.serialize_pem()).unwrap();
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let certificates = Certificates::read(&at("tls.crt"), &at("tls.key")).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let serving = serve::serve(listener, Some(certificates), Arc::new(Leader), stopped);
+        let served = tokio::spawn(serving);
+        // The CA of etcd is another one, here none at all.
+        let local = cluster.nodes[0].client_url.parse().unwrap();
+        let tls = crate::etcd::Tls::default();
+        let delegate = Delegate {
+            clients: Arc::new(Clients::new(local, Vec::new(), tls, None).unwrap()),
+            port,
+            certificate: Some(at("tls.crt")),
+            deadline: QUICK,
+        };
+        let alone = delegate.hand_on("/snapshot/full").await;
+        assert_eq!(alone.status(), StatusCode::METHOD_NOT_ALLOWED);
+        std::fs::write(at("ca.crt"), ca).unwrap();
+        let answer = delegate.hand_on("/snapshot/full").await;
+        assert_eq!(answer.status(), StatusCode::OK, "{}", body(answer).await);
+        stop.send_replace(true);
+        served.await.unwrap();
     }
 }

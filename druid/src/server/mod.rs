@@ -22,6 +22,7 @@ mod peer_urls;
 pub(crate) mod snapshot_args;
 mod snapshots;
 mod stored;
+mod verifier;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,7 +68,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Why the server does not start.
 #[derive(Debug, Error)]
-enum ServerError {
+pub(crate) enum ServerError {
     #[error(transparent)]
     Clients(#[from] ClientsError),
     #[error(transparent)]
@@ -100,6 +101,7 @@ pub(crate) async fn run(args: Args, ignored: Vec<&'static str>) -> ExitCode {
     for flag in ignored {
         tracing::info!("--{flag} has no effect here and is ignored");
     }
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     match serve(&args).await {
         Ok(code) => code,
         Err(error) => {
@@ -109,8 +111,8 @@ pub(crate) async fn run(args: Args, ignored: Vec<&'static str>) -> ExitCode {
     }
 }
 
-async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+/// Runs until it is told to stop. Dropped before, all of it ends.
+pub(crate) async fn serve(args: &Args) -> Result<ExitCode, ServerError> {
     check(args)?;
     let schedule = Schedule::parse(&args.defragmentation_schedule)?;
     let environment = Environment::read();
@@ -202,7 +204,7 @@ impl Shared {
             delegate: Delegate {
                 clients: Arc::clone(&self.clients),
                 port: args.server_port,
-                tls: args.server_cert.is_some(),
+                certificate: args.server_cert.clone(),
                 deadline: stored::full_deadline(args) + GRACE,
             },
             numbers: self.numbers.clone(),

@@ -67,6 +67,8 @@ pub(crate) trait Snapshots: fmt::Debug + Send + Sync {
     fn delta(&self) -> Later<'_, Result<Value, NoSnapshot>>;
     /// The newest chain. The answer is that of `/snapshot/latest`.
     fn latest(&self) -> Later<'_, Result<Value, NoSnapshot>>;
+    /// Reads a full snapshot again, all of it.
+    fn verify(&self, name: String) -> Later<'_, Result<Value, NoSnapshot>>;
     /// How the backup stands.
     fn standing(&self) -> Standing;
     /// What the leases are to say.

@@ -1,6 +1,6 @@
 //! Snapshots while this member leads: the snapshotter, as the server's other parts want it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use druid_core::agent::snapshot::{self, describe, place};
@@ -15,8 +15,10 @@ use tokio::task::JoinHandle;
 use super::leadership::Leadership;
 use super::leases::Progress;
 use super::parts::{self, Later, NoSnapshot, Standing};
+use super::verifier::Verifier;
 use crate::backup::snapshots::{Handle, Leadership as Led, Leases};
 use crate::clock;
+use crate::store::digests::Digests;
 
 /// How long a request may take, and the end.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct OfMember {
     prefix: Prefix,
     /// Of a store that is a directory.
     root: Option<String>,
+    digests: Arc<Digests>,
+    verifier: Verifier,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -49,6 +53,8 @@ impl OfMember {
         deadlines: Deadlines,
         prefix: Prefix,
         root: Option<String>,
+        digests: Arc<Digests>,
+        verifier: Verifier,
     ) -> Self {
         let (tell, progress) = watch::channel(Progress::default());
         tokio::spawn(tell_progress(handle.leases(), tell));
@@ -59,13 +65,16 @@ impl OfMember {
             deadlines,
             prefix,
             root,
+            digests,
+            verifier,
             task: Mutex::new(Some(task)),
         }
     }
 
     fn tell(&self, object: &Object, immutable_until: Option<Timestamp>) -> Value {
         let place = place(&object.key, &self.prefix, self.root.as_deref());
-        describe(&object.key, &place, immutable_until)
+        let sha256 = self.digests.of(&object.key.to_string());
+        describe(object, &place, immutable_until, sha256)
     }
 
     async fn answer(&self, answer: Answer) -> Result<Value, NoSnapshot> {
@@ -117,6 +126,10 @@ impl parts::Snapshots for OfMember {
 
     fn latest(&self) -> Later<'_, Result<Value, NoSnapshot>> {
         Box::pin(self.listed())
+    }
+
+    fn verify(&self, name: String) -> Later<'_, Result<Value, NoSnapshot>> {
+        Box::pin(async move { self.verifier.verify(&name).await.map_err(NoSnapshot) })
     }
 
     fn standing(&self) -> Standing {

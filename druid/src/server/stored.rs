@@ -13,10 +13,13 @@ use super::counting;
 use super::parts::Stored;
 use super::snapshot_args::SnapshotArgsError;
 use super::snapshots::{self, Deadlines, OfMember};
+use super::verifier::Verifier;
 use crate::backup::snapshots::{Options, start};
 use crate::clock;
 use crate::data_dir::DataDir;
+use crate::store::Store;
 use crate::store::credentials::Env;
+use crate::store::digests::Digests;
 use crate::store::flags::Provider;
 use crate::store::location::{Location, OpenError};
 use crate::store::renewing;
@@ -55,7 +58,9 @@ pub(super) fn open(
     tracing::info!(store = location.address, prefix = %location.prefix, "a store is configured");
     let clients = Arc::clone(&shared.clients);
     let etcd = Arc::new(move || clients.local());
-    let (handle, task) = start(options, etcd, Arc::clone(&location.store));
+    let digests = Arc::new(Digests::new(Arc::clone(&location.store)));
+    let store: Arc<dyn Store> = digests.clone();
+    let (handle, task) = start(options, etcd, store);
     tasks.spawn(snapshots::follow(handle.clone(), shared.leadership.clone()));
     tasks.spawn(counting::count(
         shared.numbers.clone(),
@@ -69,7 +74,12 @@ pub(super) fn open(
     };
     let root = (provider == Provider::Local).then(|| location.address.clone());
     let prefix = location.prefix.clone();
-    let snapshots = OfMember::new((handle, task), deadlines, prefix, root);
+    let spool = args.snapshots.restoration_temp_snapshots_dir.clone();
+    let verifier = Verifier {
+        location: location.clone(),
+        spool,
+    };
+    let snapshots = OfMember::new((handle, task), deadlines, prefix, root, digests, verifier);
     let backups = OfStore {
         location,
         dir,

@@ -9,6 +9,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod credentials;
+pub(crate) mod digests;
 pub(crate) mod flags;
 mod http;
 mod keystone;

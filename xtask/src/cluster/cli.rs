@@ -2,12 +2,13 @@
 #![expect(clippy::print_stdout, reason = "what a developer command says")]
 
 use std::error::Error;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use thiserror::Error;
 
+use super::control_plane;
 use super::name::ClusterName;
 use super::named::{Clusters, NamedError, Up as Was};
 use super::node::NodeError;
@@ -210,6 +211,17 @@ fn env(clusters: &Clusters, name: &ClusterName) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// kubectl as the administrator of one that is up.
+///
+/// # Errors
+/// It is not up.
+pub fn kubectl(name: &ClusterName) -> Result<Command, Box<dyn Error>> {
+    let clusters = Clusters::of_the_repository();
+    clusters.find(name)?;
+    let tools = Tools::control_plane()?;
+    Ok(control_plane::kubectl(&tools, &clusters.layout(name)))
+}
+
 /// Gives the images of an archive to the node of a cluster, and says which: the one that is named, or
 /// the one that `up` makes, if it is up and has a node.
 ///
@@ -228,6 +240,24 @@ pub fn load(
     }
 }
 
+/// Where the API server of one that is up writes down each request.
+///
+/// # Errors
+/// It is not up.
+pub fn audit_log(name: &ClusterName) -> Result<PathBuf, Box<dyn Error>> {
+    let clusters = Clusters::of_the_repository();
+    clusters.find(name)?;
+    Ok(clusters.layout(name).audit_log())
+}
+
+/// Removes a directory of the node of one that is up, if it is there.
+///
+/// # Errors
+/// It is not up, has no node, or the directory does not go.
+pub fn remove_on_node(name: &ClusterName, directory: &Path) -> Result<(), Box<dyn Error>> {
+    Ok(Clusters::of_the_repository().remove_on_node(name, directory)?)
+}
+
 /// As one word of a shell script.
 fn quoted(path: &Path) -> Result<String, EnvError> {
     let text = path
@@ -244,10 +274,7 @@ mod tests {
     fn a_path_with_anything_in_it_is_one_word_for_a_shell() {
         let path = "/a b/it's $HOME;\"x";
         let script = format!("printf %s {}", quoted(Path::new(path)).unwrap());
-        let output = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .output()
-            .unwrap();
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), path);
     }
 }

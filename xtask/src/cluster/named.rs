@@ -223,6 +223,19 @@ impl Clusters {
         }
     }
 
+    /// Removes a directory of the node of one that is up.
+    pub(crate) fn remove_on_node(
+        &self,
+        name: &ClusterName,
+        directory: &Path,
+    ) -> Result<(), NamedError> {
+        let record = self.find(name)?;
+        match record.init() {
+            Some(init) => Ok(node::remove_directory(&Room::of(init.clone()), directory)?),
+            None => Err(NamedError::NoNode { name: name.clone() }),
+        }
+    }
+
     /// All that have a record, up or not.
     pub(crate) fn all(&self) -> Result<Vec<(ClusterName, Record)>, NamedError> {
         let entries = match std::fs::read_dir(&self.directory) {

@@ -29,6 +29,8 @@ pub(crate) enum Content {
     /// What is in this file.
     File(PathBuf),
     Text(String),
+    /// A symbolic link to this.
+    Link(&'static str),
 }
 
 /// Entries in the order in which they are unpacked.
@@ -194,7 +196,7 @@ impl Archive<'_> {
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -219,6 +221,10 @@ fn write_layer(layer: &Layer, file: &mut File) -> io::Result<()> {
                 let size = u64::try_from(text.len()).map_err(io::Error::other)?;
                 let mut header = header(EntryType::Regular, entry.mode, entry.owner, size);
                 tar.append_data(&mut header, &entry.path, text.as_bytes())?;
+            }
+            Content::Link(target) => {
+                let mut header = header(EntryType::Symlink, entry.mode, entry.owner, 0);
+                tar.append_link(&mut header, &entry.path, target)?;
             }
         }
     }

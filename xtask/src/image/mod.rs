@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use thiserror::Error;
 
+pub(crate) use archive::hex;
 use archive::{Content, Entry, Image, Layer};
 
 /// The user that containers run as, and its home.
@@ -214,6 +215,13 @@ fn base(druid: &Path) -> Result<Layer, ImageError> {
     });
     layer.extend(libraries(druid)?);
     layer.push(program_at("usr/local/bin/druid", druid));
+    // The init container of a member with a Local store runs it.
+    layer.push(Entry {
+        path: "usr/local/bin/chown".to_owned(),
+        mode: 0o777,
+        owner: 0,
+        content: Content::Link("druid"),
+    });
     Ok(layer)
 }
 

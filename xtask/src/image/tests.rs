@@ -67,7 +67,7 @@ fn each_part_of_an_archive_has_the_digest_that_it_is_named_by() {
     let mut blobs = 0;
     for (name, bytes) in &files {
         if let Some(digest) = name.strip_prefix("blobs/sha256/") {
-            assert_eq!(archive::hex(&Sha256::digest(bytes)), digest);
+            assert_eq!(hex(&Sha256::digest(bytes)), digest);
             blobs += 1;
         }
     }
@@ -136,6 +136,8 @@ fn the_programs_of_an_image_run_with_nothing_but_its_files() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.starts_with(expected), "{output:?}");
     }
+    let link = std::fs::read_link(root.join("usr/local/bin/chown")).unwrap();
+    assert_eq!(link, Path::new("druid"));
     let home = std::fs::metadata(root.join(HOME)).unwrap();
     assert_eq!(
         (home.uid(), home.gid(), home.mode() & 0o7777),

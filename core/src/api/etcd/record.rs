@@ -26,8 +26,9 @@ pub struct UpgradeRecord {
     pub phase: String,
     /// When it began.
     pub started: Time,
-    /// Whether it goes on with members that an unfinished one has left.
-    pub inherited: bool,
+    /// The two releases that an unfinished one may have left members on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mixed: Vec<String>,
     /// When the preflight last passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cleared: Option<Time>,

@@ -17,7 +17,8 @@ pub struct Upgrade {
     /// Touch no further member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// Leave the last member on the old release: until it goes, the way back is free.
+    /// Leave the last member on the old release: until it goes, the way back is free. The way back
+    /// itself holds nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_last: Option<bool>,
 }
@@ -66,6 +67,9 @@ pub struct UpgradeStatus {
     /// What the operator goes on from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<UpgradeRecord>,
+    /// What pods of each revision of the StatefulSet are made from, as long as there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Vec<RevisionRecord>>,
 }
 
 /// The snapshot that makes an upgrade safe.
@@ -104,4 +108,16 @@ pub struct UpgradeMember {
     /// `Pending`, `Replacing`, `Replaced` or `PutBack`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+}
+
+/// What the pods of one revision of the StatefulSet are made from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionRecord {
+    /// The revision: the label `controller-revision-hash` of the pods.
+    pub name: String,
+    /// The release of etcd.
+    pub version: String,
+    /// The fingerprint of what else was asked for; empty if it is not known.
+    pub template: String,
 }

@@ -70,7 +70,8 @@ pub(super) struct Waiting {
 enum Phase {
     Idle,
     Surveying {
-        running: bool,
+        /// When the survey that is under way began, as a number of events.
+        running: Option<u64>,
     },
     Diverged {
         diverged: Diverged,
@@ -87,6 +88,18 @@ impl Shared {
     pub(super) fn fail(&mut self, op: Op, why: String, moment: Moment) {
         let backoff = self.config.backoff;
         self.troubles.note(op, why, moment, &backoff);
+    }
+
+    /// Somebody waits: what failed before, and is on the way to this, is tried now. It is once for
+    /// each request, so whoever asks does not make it hot.
+    fn hurry(&mut self, wanted: Wanted, now: Timestamp) {
+        let on_the_way: &[Op] = match wanted {
+            Wanted::Full { .. } => &[Op::Survey, Op::Full],
+            Wanted::Delta => &[Op::Survey, Op::Watch, Op::Revision, Op::Upload],
+        };
+        for op in on_the_way {
+            self.troubles.at_once(*op, now);
+        }
     }
 
     /// Answers the requests that `which` picks.
@@ -237,13 +250,21 @@ impl<S: Schedule> Snapshotter<S> {
             Event::LeaderUnknown => self.role(Role::Unknown),
             Event::Surveyed { store, etcd } => self.surveyed(*store, etcd, moment),
             Event::SurveyFailed(why) => {
-                if let Phase::Surveying { running } = &mut self.phase {
-                    *running = false;
+                if let Phase::Surveying { running } = &mut self.phase
+                    && let Some(sequence) = running.take()
+                {
+                    // It was tried for those who had asked; the others get a try of their own.
+                    let answer = Answer::Refused(Denial::Failed(why.clone()));
+                    self.shared.answer(&answer, |it| it.sequence <= sequence);
                     self.shared.fail(Op::Survey, why, moment);
+                    if !self.shared.waiting.is_empty() {
+                        self.shared.troubles.at_once(Op::Survey, moment.now);
+                    }
                 }
             }
             Event::Asked { id, wanted, by } => {
                 let sequence = self.shared.sequence;
+                self.shared.hurry(wanted, moment.now);
                 self.shared.waiting.push(Waiting {
                     id,
                     wanted,
@@ -398,10 +419,10 @@ impl<S: Schedule> Snapshotter<S> {
         if let Phase::Diverged { again, .. } = &self.phase
             && *again <= now
         {
-            self.phase = Phase::Surveying { running: false };
+            self.phase = Phase::Surveying { running: None };
         }
         if matches!(self.phase, Phase::Idle) && self.shared.role == Role::Leader {
-            self.phase = Phase::Surveying { running: false };
+            self.phase = Phase::Surveying { running: None };
         }
         let over = self.shared.stopping.is_some_and(|by| by <= now);
         let done = match &mut self.phase {
@@ -414,8 +435,8 @@ impl<S: Schedule> Snapshotter<S> {
             }
             Phase::Surveying { running } => {
                 let ready = self.shared.troubles.ready(Op::Survey, now);
-                if self.shared.stopping.is_none() && !*running && ready {
-                    *running = true;
+                if self.shared.stopping.is_none() && running.is_none() && ready {
+                    *running = Some(self.shared.sequence);
                     self.shared.act(Action::Survey);
                 }
                 true

@@ -622,15 +622,20 @@ impl Running {
     }
 
     fn full_failed(&mut self, why: String, shared: &mut Shared, moment: Moment) {
-        if self.full.is_none() {
+        let Some(FullRun { sequence, .. }) = self.full else {
             return;
-        }
+        };
         self.drop_full(shared);
         shared.full_failed = true;
         self.due.get_or_insert(Why::Failed);
         let answer = Answer::Refused(Denial::Failed(why.clone()));
-        shared.answer(&answer, |it| matches!(it.wanted, Wanted::Full { .. }));
+        let fulls = |it: &Waiting| matches!(it.wanted, Wanted::Full { .. });
+        shared.answer(&answer, |it| fulls(it) && it.sequence <= sequence);
         shared.fail(Op::Full, why, moment);
+        // Who asked meanwhile gets a try of his own, without waiting for it.
+        if shared.waiting.iter().any(fulls) {
+            shared.troubles.at_once(Op::Full, moment.now);
+        }
     }
 
     pub(super) fn cancel_full(&mut self, shared: &mut Shared) {
@@ -645,7 +650,9 @@ impl Running {
         self.release(shared);
         let named = self.full.take().and_then(|it| it.named);
         self.holds.retain(|it| Some(it.named) != named);
-        let Some(named) = self.floating.take() else {
+        let floating = self.floating.take();
+        // What the store has meanwhile reaches the name: what was watched connects to that.
+        let Some(named) = floating.filter(|it| self.covered < Some(*it)) else {
             return;
         };
         self.floor = None;

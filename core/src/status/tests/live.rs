@@ -123,14 +123,18 @@ fn the_leader_is_the_one_that_leads_now() {
         })
     };
     facts.live = Some(live([of_other(0), of_other(1), of_other(2)]));
-    let status = status(&facts, at(1)).status;
-    let roles: Vec<_> = status
-        .members
-        .iter()
-        .flatten()
-        .map(|it| it.role.as_deref())
-        .collect();
-    assert_eq!(roles, [Some("Member"), Some("Member"), Some("Leader")]);
+    facts.previous = status(&facts, at(1)).status;
+    let roles = |status: &EtcdStatus| {
+        let members = status.members.iter().flatten();
+        let roles = members.map(|it| it.role.clone().unwrap_or_default());
+        roles.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(roles(&facts.previous), "Member Member Leader");
+    // In an election it stays as it was, though the leases are older.
+    facts.live = Some(live([leaderless(0), leaderless(1), leaderless(2)]));
+    assert_eq!(roles(&status(&facts, at(2)).status), "Member Member Leader");
+    facts.previous.members = None;
+    assert_eq!(roles(&status(&facts, at(2)).status), "Leader Member Member");
 }
 
 #[test]

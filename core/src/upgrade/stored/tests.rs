@@ -104,7 +104,7 @@ fn records() -> impl Strategy<Value = Record> {
         (any::<u32>(), makes(), makes(), moments()),
         proptest::sample::select(PHASES.to_vec()),
         (
-            any::<bool>(),
+            proptest::option::of((versions(), versions())),
             any::<bool>(),
             proptest::option::of(moments()),
         ),
@@ -118,7 +118,7 @@ fn records() -> impl Strategy<Value = Record> {
             |(
                 (attempt, from, to, started),
                 phase,
-                (inherited, touched, cleared),
+                (mixed, touched, cleared),
                 snapshot,
                 current,
                 members,
@@ -130,7 +130,7 @@ fn records() -> impl Strategy<Value = Record> {
                 to,
                 phase,
                 started,
-                inherited,
+                mixed,
                 cleared,
                 snapshot,
                 touched,
@@ -160,7 +160,7 @@ fn a_record_of_another_release_is_refused_with_the_field() {
     let now = Timestamp::constant(1_800_000_000, 0);
     let good = Make::plain(Version::new(3, 4, 34));
     let good = api::UpgradeRecord::from(&Record::new(good, now));
-    let cases: [(Spoil, &str, StoredWhat); 6] = [
+    let cases: [(Spoil, &str, StoredWhat); 7] = [
         (
             |it| it.phase = "Levitating".to_owned(),
             "phase",
@@ -177,6 +177,11 @@ fn a_record_of_another_release_is_refused_with_the_field() {
             StoredWhat::Time("once".to_owned()),
         ),
         (|it| it.attempt = -1, "attempt", StoredWhat::Number(-1)),
+        (
+            |it| it.mixed = vec!["3.4.34".to_owned()],
+            "mixed",
+            StoredWhat::Number(1),
+        ),
         (
             |it| it.snapshot.state = "Asked".to_owned(),
             "snapshot.revision",

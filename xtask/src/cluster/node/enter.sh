@@ -24,10 +24,20 @@ done
 mkdir "$root/usr" "$root/etc" "$root/dev" "$root/proc" "$root/sys" "$root/run" "$root/var" "$root/tmp" \
     "$root/root" "$root/node" "$root/components" "$root/outside"
 : >"$root/etcd"
-for name in usr etc; do
-    mount --rbind "/$name" "$root/$name"
-    mount -o remount,bind,ro "$root/$name"
+mount --rbind /usr "$root/usr"
+mount -o remount,bind,ro "$root/usr"
+# Stores are directories in /etc/gardener, if nobody says otherwise; those of the node are its own.
+mkdir "$root/etc-of-machine" "$root/etc/gardener"
+mount --rbind /etc "$root/etc-of-machine"
+mount -o remount,bind,ro "$root/etc-of-machine"
+for path in /etc/* /etc/.[!.]*; do
+    name=${path#/etc/}
+    if [ "$name" != gardener ] && { [ -e "$path" ] || [ -L "$path" ]; }; then
+        ln -s "/etc-of-machine/$name" "$root/etc/$name"
+    fi
 done
+mkdir -p "$cluster/var/gardener"
+mount --bind "$cluster/var/gardener" "$root/etc/gardener"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"

@@ -69,6 +69,14 @@ pub enum NodeError {
         /// What it says.
         why: String,
     },
+    /// A directory could not be removed.
+    #[error("{} stays on the node: {why}", directory.display())]
+    Remove {
+        /// Which.
+        directory: PathBuf,
+        /// What the system says.
+        why: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}; free some space or choose another directory", path.display())]
     File {
@@ -314,6 +322,25 @@ pub(crate) fn load(room: &Room, archive: &Path) -> Result<(), NodeError> {
         ))
         .args(["--namespace=k8s.io", "images", "import", "-"])
         .stdin(bytes)
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// Removes a directory of the node, if it is there.
+pub(crate) fn remove_directory(room: &Room, directory: &Path) -> Result<(), NodeError> {
+    let failed = |why: String| NodeError::Remove {
+        directory: directory.to_owned(),
+        why,
+    };
+    let output = room
+        .command("rm")
+        .args(["-r", "-f", "--"])
+        .arg(directory)
+        .stdin(Stdio::null())
         .output()
         .map_err(|error| failed(error.to_string()))?;
     if output.status.success() {

@@ -380,6 +380,93 @@ fn requests_that_cannot_be_served_are_refused_at_once() {
     assert!(denial.to_string().ends_with("later; 403"), "{denial}");
 }
 
+/// Whether a full snapshot is taken now.
+fn takes(actions: &[Action]) -> bool {
+    let full = |it: &Action| matches!(it, Action::TakeFull { .. });
+    actions.iter().any(full)
+}
+
+#[test]
+fn a_request_does_not_wait_for_the_backoff_of_what_failed_before_it() {
+    // The store refuses what the schedule wants, again and again.
+    let (mut it, first) = leading(&[], 10);
+    assert!(takes(&first));
+    for failure in 1..8 {
+        it.on(Event::FullFailed("503".to_owned()), at(failure * 200), 0);
+        let next = it.on(Event::Tick, at(failure * 200 + 199), 0);
+        assert!(takes(&next), "{failure}");
+    }
+    assert!(!takes(&it.on(
+        Event::FullFailed("503".to_owned()),
+        at(2000),
+        0
+    )));
+    assert!(!takes(&it.on(Event::Tick, at(2001), 0)));
+    // Whoever asks is tried for at once, and told why if it fails.
+    assert!(takes(&it.on(ask(1, FULL), at(2002), 0)));
+    let failed = it.on(Event::FullFailed("still 503".to_owned()), at(2003), 0);
+    let denial = Denial::Failed("still 503".to_owned());
+    assert_eq!(answers(&failed), [(1, Answer::Refused(denial))]);
+    // By itself it goes on as patiently as before.
+    assert!(!takes(&failed) && !takes(&it.on(Event::Tick, at(2004), 0)));
+    assert!(takes(&it.on(Event::Tick, at(2200), 0)));
+}
+
+#[test]
+fn a_request_is_not_answered_by_an_attempt_that_was_under_way_before_it() {
+    let (mut it, _) = leading(&[], 10);
+    it.on(Event::FullFailed("503".to_owned()), at(0), 0);
+    assert!(takes(&it.on(Event::Tick, at(2), 0)));
+    assert!(!takes(&it.on(ask(1, FULL), at(3), 0)));
+    let failed = it.on(Event::FullFailed("503".to_owned()), at(4), 0);
+    assert_eq!(answers(&failed), []);
+    assert!(takes(&failed), "{failed:?}");
+    it.on(Event::FullBegan { named: r(10) }, at(4), 0);
+    let done = it.on(Event::FullDone(full(10, at(5), false)), at(5), 0);
+    assert!(matches!(answers(&done)[..], [(1, Answer::Taken(_))]));
+}
+
+#[test]
+fn a_request_has_the_store_listed_again_now_and_is_told_why_that_fails() {
+    let mut it = Snapshotter::new(config(), Hourly);
+    it.on(Event::Led, at(0), 0);
+    for failure in 0..7 {
+        it.on(
+            Event::SurveyFailed("503".to_owned()),
+            at(failure * 200 + 1),
+            0,
+        );
+        it.on(Event::Tick, at(failure * 200 + 200), 0);
+    }
+    it.on(Event::SurveyFailed("503".to_owned()), at(1401), 0);
+    assert_eq!(it.on(Event::Tick, at(1402), 0), []);
+    assert_eq!(it.on(ask(1, FULL), at(1403), 0), [Action::Survey]);
+    // This one came after it began.
+    assert_eq!(it.on(ask(2, FULL), at(1404), 0), []);
+    let failed = it.on(Event::SurveyFailed("still 503".to_owned()), at(1405), 0);
+    let refused = Answer::Refused(Denial::Failed("still 503".to_owned()));
+    assert_eq!(answers(&failed), [(1, refused)]);
+    assert_eq!(failed.last(), Some(&Action::Survey));
+}
+
+#[test]
+fn a_delta_that_is_asked_for_has_the_one_before_it_uploaded_now() {
+    let mut it = watching();
+    it.on(spooled(11, 12, 2000), at(1), 0);
+    it.on(Event::Sealed(Some(sealed(1, 11, 12))), at(1), 0);
+    let failed = |why: &str| Event::DeltaFailed {
+        id: 1,
+        why: why.to_owned(),
+    };
+    it.on(failed("503"), at(2), 0);
+    assert_eq!(it.on(Event::Tick, at(3), 0), []);
+    let asked = it.on(ask(1, Wanted::Delta), at(3), 0);
+    assert!(asked.contains(&Action::Upload { id: 1 }), "{asked:?}");
+    let denial = Denial::Failed("still 503".to_owned());
+    let refused = it.on(failed("still 503"), at(4), 0);
+    assert_eq!(answers(&refused), [(1, Answer::Refused(denial))]);
+}
+
 #[test]
 fn at_the_end_what_was_acknowledged_is_uploaded_and_a_full_snapshot_given_up() {
     let mut it = watching();

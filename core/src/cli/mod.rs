@@ -1,0 +1,24 @@
+//! What `kubectl druid` shows and writes: objects of the API server in, text, rows for programs and
+//! patches out.
+//!
+//! What others have written is shown without its control characters: no object can move the cursor
+//! of whoever looks at it.
+
+mod age;
+mod change;
+mod colour;
+mod found;
+mod image;
+mod list;
+mod preflight;
+mod progress;
+mod snapshot;
+mod table;
+
+pub use change::{Acknowledge, NotHalted, acknowledge, is_taken, pause};
+pub use colour::Colours;
+pub use found::Found;
+pub use list::{Row, list};
+pub use preflight::{Against, Judged, Looked, judge};
+pub use progress::{Changes, Progress, bars};
+pub use snapshot::{SnapshotKind, TaskShown, snapshot_task};

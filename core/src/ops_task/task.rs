@@ -1,0 +1,365 @@
+//! A task as it can be worked with, made once of what the API server has.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use thiserror::Error;
+
+use crate::api::{
+    EtcdOpsTask, EtcdOpsTaskConfig, EtcdOpsTaskStatus, Int32, OnDemandSnapshot, Time, names,
+};
+
+/// How long a task is kept that does not say.
+const KEPT: i64 = 3600;
+
+/// A task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its namespace, which is that of the Etcd.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it never shares with another of the same name.
+    pub uid: String,
+    /// When it was made, to the second.
+    pub created: Timestamp,
+    /// The name of the Etcd.
+    pub etcd: Option<String>,
+    /// What is wanted.
+    pub wanted: Result<Operation, Unsupported>,
+    /// How long it is kept once it is over.
+    pub keep: SignedDuration,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether our finalizer is on it.
+    pub finalizer: bool,
+    /// How far it is.
+    pub stage: Stage,
+    /// Its status.
+    pub(super) status: EtcdOpsTaskStatus,
+}
+
+/// What can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A full snapshot.
+    Full {
+        /// Whether it is marked as the last one of its cluster.
+        is_final: bool,
+        /// How long it may take in all.
+        limit: SignedDuration,
+    },
+    /// A delta snapshot.
+    Delta {
+        /// How long it may take in all.
+        limit: SignedDuration,
+    },
+}
+
+/// Why a task cannot be done, whatever its Etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unsupported {
+    /// The object is not one of ours.
+    #[error(
+        "the object cannot be read ({0}); delete it, or run the release of druid that wrote it"
+    )]
+    Unreadable(String),
+    /// No member of the one-of that this release knows.
+    #[error(
+        "spec.config names no operation that this release of druid knows; update druid, or delete \
+         the task"
+    )]
+    Unknown,
+    /// A member that this release only knows by name.
+    #[error("spec.config.{0} is not there in this release of druid; update it, or delete the task")]
+    NotYet(&'static str),
+    /// Several members of the one-of.
+    #[error("spec.config names several operations; make one task for each")]
+    Several,
+    /// Neither `full` nor `delta`.
+    #[error("spec.config.onDemandSnapshot.type is {0:?}; make a task with full or delta")]
+    SnapshotType(String),
+    /// A delta that is to be final.
+    #[error(
+        "spec.config.onDemandSnapshot.isFinal is set for a delta; only a full snapshot is final"
+    )]
+    FinalDelta,
+    /// No Etcd.
+    #[error("spec.etcdName is not set; make a task that names an Etcd of its namespace")]
+    NoEtcd,
+}
+
+/// The state of a task, as its status has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It waits for its turn.
+    Pending,
+    /// It is being done.
+    InProgress,
+    /// It is done.
+    Succeeded,
+    /// It could not be done.
+    Failed,
+    /// It was not begun.
+    Rejected,
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has not begun.
+    Waiting,
+    /// It is being done.
+    InProgress {
+        /// Since when.
+        started: Timestamp,
+        /// How many attempts have failed.
+        failed: u32,
+        /// When the last of them did.
+        last_failure: Option<Timestamp>,
+    },
+    /// It is over.
+    Over {
+        /// How it ended: one of the last three states.
+        state: State,
+        /// When.
+        since: Timestamp,
+    },
+    /// The object cannot be read, so this is not known.
+    Unreadable,
+}
+
+impl Task {
+    /// Parses one.
+    pub fn of(object: &EtcdOpsTask) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let created = created(&object.metadata);
+        let etcd = object.spec.etcd_name.clone().filter(|it| !it.is_empty());
+        let wanted = match &etcd {
+            Some(_) => wanted(&object.spec.config),
+            None => Err(Unsupported::NoEtcd),
+        };
+        Self {
+            etcd,
+            wanted,
+            keep: seconds(object.spec.ttl_seconds_after_finished, KEPT),
+            stage: stage(&status, created),
+            status,
+            ..Self::bare(&object.metadata)
+        }
+    }
+
+    /// Of an object that is not what its kind says.
+    pub fn unreadable(metadata: &ObjectMeta, why: &str) -> Self {
+        Self {
+            wanted: Err(Unsupported::Unreadable(why.to_owned())),
+            ..Self::bare(metadata)
+        }
+    }
+
+    fn bare(metadata: &ObjectMeta) -> Self {
+        let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            created: created(metadata),
+            etcd: None,
+            wanted: Err(Unsupported::Unknown),
+            keep: SignedDuration::from_secs(KEPT),
+            deleting: metadata.deletion_timestamp.is_some(),
+            finalizer: finalizers.iter().any(|it| it == names::OPS_TASK_FINALIZER),
+            stage: Stage::Unreadable,
+            status: EtcdOpsTaskStatus::default(),
+        }
+    }
+
+    /// What tasks of one Etcd are ordered by.
+    pub fn place(&self) -> (Timestamp, &str) {
+        (self.created, &self.name)
+    }
+
+    /// Whether it waits for its turn.
+    pub fn waits(&self) -> bool {
+        self.stage == Stage::Waiting
+    }
+
+    /// The state that its status has.
+    pub fn state(&self) -> Option<State> {
+        State::parse(self.status.state.as_deref()?)
+    }
+
+    /// When it was begun, if it was.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.status.started_at.as_ref()?.at()
+    }
+
+    /// The member of the one-of, as metrics name it.
+    pub fn kind(&self) -> &'static str {
+        match &self.wanted {
+            Ok(Operation::Full { .. } | Operation::Delta { .. })
+            | Err(Unsupported::SnapshotType(_) | Unsupported::FinalDelta) => "onDemandSnapshot",
+            Err(Unsupported::NotYet(kind)) => kind,
+            Err(
+                Unsupported::Unreadable(_)
+                | Unsupported::Unknown
+                | Unsupported::Several
+                | Unsupported::NoEtcd,
+            ) => "unknown",
+        }
+    }
+
+    /// From 0 to 999, and different for most tasks.
+    pub(super) fn chance(&self) -> u16 {
+        let sum = self.uid.bytes().fold(0_u32, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        u16::try_from(sum % 1000).unwrap_or_default()
+    }
+}
+
+impl Operation {
+    /// How long it may take in all.
+    pub fn limit(&self) -> SignedDuration {
+        match self {
+            Self::Full { limit, .. } | Self::Delta { limit } => *limit,
+        }
+    }
+
+    /// Whether it can be seen afterwards that it was done. A delta need not be looked for: asked for
+    /// again, it has what is new since.
+    pub(super) fn leaves_a_trace(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Delta { .. } => false,
+        }
+    }
+
+    /// The path that the sidecar takes it under.
+    pub fn path(&self) -> &'static str {
+        match self {
+            Self::Full { is_final: true, .. } => "/snapshot/full?final=true",
+            Self::Full {
+                is_final: false, ..
+            } => "/snapshot/full",
+            Self::Delta { .. } => "/snapshot/delta",
+        }
+    }
+}
+
+impl State {
+    const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::InProgress,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Rejected,
+    ];
+
+    /// The state with this name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.word() == word)
+    }
+
+    /// As the status has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::InProgress => "InProgress",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Rejected => "Rejected",
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_end(self) -> bool {
+        match self {
+            Self::Pending | Self::InProgress => false,
+            Self::Succeeded | Self::Failed | Self::Rejected => true,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+fn created(metadata: &ObjectMeta) -> Timestamp {
+    let created = metadata.creation_timestamp.as_ref();
+    created.map_or(Timestamp::UNIX_EPOCH, |it| it.0)
+}
+
+/// The API server takes odd numbers too.
+fn seconds(number: Int32, otherwise: i64) -> SignedDuration {
+    SignedDuration::from_secs(if number.0 > 0 { number.0 } else { otherwise })
+}
+
+fn wanted(config: &EtcdOpsTaskConfig) -> Result<Operation, Unsupported> {
+    let EtcdOpsTaskConfig {
+        on_demand_snapshot,
+        on_demand_maintenance,
+        recover_from_quorum_loss,
+        on_demand_snapshot_compaction,
+    } = config;
+    let others = [
+        (on_demand_maintenance.is_some(), "onDemandMaintenance"),
+        (recover_from_quorum_loss.is_some(), "recoverFromQuorumLoss"),
+        (
+            on_demand_snapshot_compaction.is_some(),
+            "onDemandSnapshotCompaction",
+        ),
+    ];
+    let mut named = others.iter().filter(|(there, _)| *there);
+    match (on_demand_snapshot, named.next(), named.next()) {
+        (Some(snapshot), None, _) => of_snapshot(snapshot),
+        (None, Some((_, kind)), None) => Err(Unsupported::NotYet(kind)),
+        (None, None, _) => Err(Unsupported::Unknown),
+        (Some(_), Some(_), _) | (None, Some(_), Some(_)) => Err(Unsupported::Several),
+    }
+}
+
+fn of_snapshot(snapshot: &OnDemandSnapshot) -> Result<Operation, Unsupported> {
+    let is_final = snapshot.is_final.unwrap_or(false);
+    match snapshot.kind.as_str() {
+        "full" => Ok(Operation::Full {
+            is_final,
+            limit: seconds(snapshot.timeout_seconds_full, 900),
+        }),
+        "delta" if is_final => Err(Unsupported::FinalDelta),
+        "delta" => Ok(Operation::Delta {
+            limit: seconds(snapshot.timeout_seconds_delta, 60),
+        }),
+        other => Err(Unsupported::SnapshotType(other.to_owned())),
+    }
+}
+
+/// A state that this release does not know is taken for one that has not begun.
+fn stage(status: &EtcdOpsTaskStatus, created: Timestamp) -> Stage {
+    let at = |time: Option<&Time>| time.and_then(Time::at);
+    let since = at(status.last_transition_time.as_ref());
+    let state = status.state.as_deref().and_then(State::parse);
+    match state {
+        None | Some(State::Pending) => Stage::Waiting,
+        Some(State::InProgress) => {
+            let started = at(status.started_at.as_ref()).or(since);
+            let errors = status.last_errors.as_deref().unwrap_or_default();
+            // An older definition drops the number, and keeps the last errors.
+            let failed = status.failed_attempts.unwrap_or_default();
+            let failed = u32::try_from(failed.max(0)).unwrap_or(u32::MAX);
+            let told = u32::try_from(errors.len()).unwrap_or(u32::MAX);
+            Stage::InProgress {
+                started: started.unwrap_or(created),
+                failed: failed.max(told),
+                last_failure: at(errors.last().map(|it| &it.observed_at)),
+            }
+        }
+        Some(state @ (State::Succeeded | State::Failed | State::Rejected)) => Stage::Over {
+            state,
+            since: since.unwrap_or(created),
+        },
+    }
+}

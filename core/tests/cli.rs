@@ -1,0 +1,493 @@
+//! Everything that `kubectl druid` shows, word for word. `UPDATE_GOLDEN=1` rewrites the files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a list of everything"
+)]
+
+use std::fmt::Write as _;
+
+use druid_core::api::EtcdOpsTask;
+use druid_core::cli::{
+    Acknowledge, Against, Changes, Colours, Found, Looked, NotHalted, Progress, Row, SnapshotKind,
+    TaskShown, acknowledge, bars, is_taken, judge, list, pause, snapshot_task,
+};
+use druid_core::status::Sought;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+fn now() -> Timestamp {
+    "2026-11-24T10:20:30Z".parse().unwrap()
+}
+
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, golden, "UPDATE_GOLDEN=1 rewrites {path}");
+}
+
+fn etcd(name: &str, status: &Value) -> Value {
+    json!({
+        "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd",
+        "metadata": {
+            "name": name, "namespace": "shoot", "uid": "u", "generation": 1,
+            "creationTimestamp": "2026-11-22T06:20:30Z",
+        },
+        "spec": {
+            "labels": { "a": "b" }, "replicas": 3, "etcd": {},
+            "backup": { "store": {
+                "prefix": "p", "provider": "S3", "container": "c", "secretRef": { "name": "s" },
+            } },
+        },
+        "status": status,
+    })
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({
+        "type": kind, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-11-24T10:00:00Z", "lastUpdateTime": "2026-11-24T10:00:00Z",
+    })
+}
+
+fn well() -> Value {
+    let member = |at: usize, role| {
+        json!({
+            "name": format!("main-{at}"), "role": role, "status": "Ready",
+            "reason": "LeaseSucceeded", "lastTransitionTime": "2026-11-24T10:00:00Z",
+        })
+    };
+    json!({
+        "observedGeneration": 1, "ready": true, "readyReplicas": 3,
+        "conditions": [
+            condition("AllMembersReady", "True", "AllMembersReady", "All members are ready"),
+            condition("BackupReady", "True", "BackupSucceeded", "Snapshots are taken"),
+            condition("ClusterIDMismatch", "False", "ClusterIDMatch", "They are the same"),
+            condition("DataVolumesReady", "True", "NoWarningsFoundForDataVolumes", ""),
+            condition("Ready", "True", "Quorate", "The majority of ETCD members is ready"),
+        ],
+        "members": [member(0, "Leader"), member(1, "Member"), member(2, "Member")],
+    })
+}
+
+/// The words are the member's: `done`, `now` or `old`, or `back`.
+fn upgrade(phase: &str, reason: Option<&str>, message: &str, members: [&str; 3]) -> Value {
+    let members: Vec<_> = members
+        .iter()
+        .enumerate()
+        .map(|(at, word)| {
+            let (phase, version) = match *word {
+                "done" => ("Replaced", "3.5.27"),
+                "now" => ("Replacing", "3.4.34"),
+                "back" => ("PutBack", "3.4.34"),
+                _ => ("Pending", "3.4.34"),
+            };
+            json!({ "name": format!("main-{at}"), "phase": phase, "version": version })
+        })
+        .collect();
+    json!({
+        "from": "3.4.34", "to": "3.5.27", "direction": "Upgrade", "phase": phase,
+        "reason": reason, "message": message, "members": members,
+        "startedAt": "2026-11-24T10:19:00Z", "lastTransitionTime": "2026-11-24T10:19:48Z",
+        "record": {
+            "attempt": 3, "from": "3.4.34", "to": "3.5.27", "phase": "Rolling",
+            "started": "2026-11-24T10:19:00Z", "touched": true, "members": [],
+            "snapshot": { "tries": 0, "failures": 0, "state": "Missing" },
+        },
+    })
+}
+
+fn with(name: &str, upgrade: Value) -> Value {
+    let mut status = well();
+    status["upgrade"] = upgrade;
+    etcd(name, &status)
+}
+
+const ROLLING: &str = "main-1 is being replaced, 3.4.34 by 3.5.27";
+const REFUSED: &str = "main-2 does not answer: connection refused: start it";
+const HALTED: &str = "three snapshots failed: see to the store";
+
+fn fleet() -> Vec<Found> {
+    let mut paused = with(
+        "paused",
+        upgrade("Paused", Some("Paused"), "paused", ["done", "old", "old"]),
+    );
+    paused["spec"]["upgrade"] = json!({ "paused": true });
+    let mut acknowledged = with(
+        "seen",
+        upgrade(
+            "RolledBack",
+            Some("PutBack"),
+            HALTED,
+            ["back", "old", "old"],
+        ),
+    );
+    acknowledged["metadata"]["annotations"] =
+        json!({ "druid.gardener.cloud/acknowledge-upgrade-halt": "3" });
+    let mut back = upgrade(
+        "Waiting",
+        Some("NoLeader"),
+        "no leader",
+        ["done", "done", "old"],
+    );
+    back["direction"] = json!("Rollback");
+    (back["from"], back["to"]) = (json!("3.5.27"), json!("3.4.34"));
+    let mut roll = upgrade(
+        "Rolling",
+        None,
+        "2 of 3 members run what the spec asks for",
+        ["done", "done", "old"],
+    );
+    roll["direction"] = json!("Roll");
+    roll["from"] = json!("3.5.27");
+    let mut foreign = with(
+        "later",
+        upgrade("Teleporting", None, "on its way", ["old", "old", "old"]),
+    );
+    foreign["metadata"]["namespace"] = json!("other");
+    let unreadable = json!({
+        "metadata": { "name": "odd", "namespace": "other" }, "spec": { "replicas": "three" },
+    });
+    let mut asleep = etcd("asleep", &json!({ "ready": true }));
+    asleep["spec"]["replicas"] = json!(0);
+    asleep["spec"]["backup"] = json!({});
+    let mut bad = well();
+    bad["ready"] = json!(false);
+    bad["members"][2]["status"] = json!("NotReady");
+    bad["conditions"][1] = condition(
+        "BackupReady",
+        "False",
+        "BackupFailed",
+        "No delta for an hour",
+    );
+    [
+        with(
+            "main",
+            upgrade("Rolling", None, ROLLING, ["done", "now", "old"]),
+        ),
+        foreign,
+        with(
+            "refused",
+            upgrade(
+                "Refused",
+                Some("MemberUnreachable"),
+                REFUSED,
+                ["old", "old", "old"],
+            ),
+        ),
+        with(
+            "halted",
+            upgrade(
+                "Blocked",
+                Some("SnapshotFailed"),
+                HALTED,
+                ["old", "old", "old"],
+            ),
+        ),
+        acknowledged,
+        paused,
+        with("rollback", back),
+        with(
+            "done",
+            upgrade(
+                "Succeeded",
+                None,
+                "all members run 3.5.27",
+                ["done", "done", "done"],
+            ),
+        ),
+        with("template", roll),
+        etcd("bad", &bad),
+        etcd("never", &Value::Null),
+        asleep,
+        unreadable,
+        with(
+            "rogue",
+            upgrade(
+                "Waiting",
+                Some("\u{1b}[2J"),
+                "a\nb\u{7}",
+                ["old", "old", "old"],
+            ),
+        ),
+    ]
+    .map(Found::from)
+    .into()
+}
+
+fn stateful_set(name: &str, image: &str) -> StatefulSet {
+    serde_json::from_value(json!({
+        "metadata": { "name": name, "namespace": "shoot" },
+        "spec": {
+            "selector": {},
+            "template": { "spec": { "containers": [{ "name": "etcd", "image": image }] } },
+        },
+    }))
+    .unwrap()
+}
+
+fn pods() -> Vec<Pod> {
+    let pod = |name: &str, ready: &str| {
+        serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": { "containers": [{ "name": "etcd", "image": "x/etcd-wrapper:v0.6.2" }] },
+            "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+        }))
+        .unwrap()
+    };
+    let names = ["main-0", "main-1", "main-2"];
+    let mut pods: Vec<Pod> = names.iter().map(|it| pod(it, "True")).collect();
+    pods.push(pod("main-compactor-x", "False"));
+    pods
+}
+
+fn looked(etcd: Value) -> Looked {
+    Looked {
+        etcd: Found::from(etcd),
+        stateful_set: Sought::Found(stateful_set("main", "x/etcd-wrapper:v0.6.2")),
+        pods: Sought::Found(pods()),
+    }
+}
+
+#[test]
+fn a_list_is_a_line_for_each_etcd() {
+    let sets = [
+        stateful_set("never", "x/etcd-wrapper:v0.6.2"),
+        stateful_set("bad", "registry/etcd:v3.5.21"),
+    ];
+    let rows = Row::all(&fleet(), &sets);
+    golden("kubectl-list.txt", &list(&rows, now(), Colours::Off));
+    let json = serde_json::to_string_pretty(&rows[..3]).unwrap() + "\n";
+    golden("kubectl-list.json", &json);
+    let nothing = list(&[], now(), Colours::On);
+    assert_eq!(nothing.lines().count(), 1);
+}
+
+#[test]
+fn an_upgrade_is_a_bar_and_what_it_waits_for() {
+    let all = Progress::all(&fleet());
+    let plain = bars(&all, now(), Colours::Off);
+    golden("kubectl-upgrade.txt", &plain);
+    let main: Vec<_> = all.iter().filter(|it| it.name == "main").collect();
+    let json = serde_json::to_string_pretty(&main).unwrap() + "\n";
+    golden("kubectl-upgrade.json", &json);
+    assert!(!plain.contains(['\u{1b}', '\u{7}']), "{plain:?}");
+    let painted = bars(&all, now(), Colours::On);
+    assert!(
+        painted.contains("\u{1b}[31mBlocked\u{1b}[0m"),
+        "{painted:?}"
+    );
+    assert!(!painted.contains("\u{1b}[2J"), "{painted:?}");
+}
+
+#[test]
+fn lines_say_what_is_new_and_nothing_twice() {
+    let found = |upgrade: Value| [Found::from(with("main", upgrade))];
+    let mut changes = Changes::default();
+    let mut said = Vec::new();
+    for seen in [
+        found(upgrade("Rolling", None, ROLLING, ["done", "now", "old"])),
+        found(upgrade("Rolling", None, ROLLING, ["done", "now", "old"])),
+        found(upgrade(
+            "Waiting",
+            Some("NoLeader"),
+            "no leader",
+            ["done", "done", "old"],
+        )),
+        found(upgrade("Succeeded", None, "all", ["done", "done", "done"])),
+    ] {
+        said.extend(changes.next(&Progress::all(&seen), now()));
+    }
+    said.extend(changes.next(&[], now()));
+    golden("kubectl-watch.txt", &(said.join("\n") + "\n"));
+}
+
+#[test]
+fn a_preflight_names_what_stands_against_an_upgrade() {
+    let mut text = String::new();
+    let mut say = |what: &str, looked: &Looked| {
+        let judged = judge(looked);
+        write!(text, "# {what}\n{}\n", judged.text(Colours::Off)).unwrap();
+        judged
+    };
+    assert!(say("well", &looked(etcd("main", &well()))).is_clear());
+
+    let mut bad = etcd("main", &well());
+    bad["status"]["conditions"][0] = condition(
+        "AllMembersReady",
+        "False",
+        "NotAllMembersReady",
+        "one is not",
+    );
+    bad["status"]["conditions"][1] = condition(
+        "BackupReady",
+        "False",
+        "BackupFailed",
+        "No delta for an hour",
+    );
+    bad["status"]["members"][2]["status"] = json!("NotReady");
+    bad["metadata"]["generation"] = json!(2);
+    let mut bad = looked(bad);
+    if let Sought::Found(pods) = &mut bad.pods {
+        pods.remove(0);
+        pods[1].status = None;
+    }
+    assert_eq!(
+        say("a pod is missing, one is not ready", &bad)
+            .against()
+            .len(),
+        3
+    );
+
+    let refused = upgrade(
+        "Refused",
+        Some("MemberUnreachable"),
+        REFUSED,
+        ["old", "old", "old"],
+    );
+    assert!(!say("refused", &looked(with("main", refused))).is_clear());
+    let halted = upgrade(
+        "Blocked",
+        Some("SnapshotFailed"),
+        HALTED,
+        ["old", "old", "old"],
+    );
+    assert!(!say("halted", &looked(with("main", halted))).is_clear());
+    let rolling = upgrade("Rolling", None, ROLLING, ["done", "now", "old"]);
+    assert!(say("under way", &looked(with("main", rolling))).is_clear());
+    let differ = upgrade("Succeeded", None, "all", ["done", "old", "done"]);
+    assert!(!say("members differ", &looked(with("main", differ))).is_clear());
+
+    let mut wishes = etcd("main", &well());
+    wishes["metadata"]["deletionTimestamp"] = json!("2026-11-24T10:00:00Z");
+    wishes["metadata"]["annotations"] =
+        json!({ "druid.gardener.cloud/suspend-etcd-spec-reconcile": "" });
+    wishes["spec"]["upgrade"] = json!({ "enabled": false, "paused": true });
+    wishes["spec"]["backup"] = json!({ "store": { "prefix": "p", "provider": "Floppy" } });
+    say("what people want", &looked(wishes));
+
+    let mut nothing = looked(etcd("main", &Value::Null));
+    nothing.stateful_set = Sought::Missing;
+    nothing.pods = Sought::Unknown("forbidden".to_owned());
+    say("nothing is known", &nothing);
+    let mut asleep = etcd("main", &well());
+    asleep["spec"]["replicas"] = json!(0);
+    asleep["spec"]["backup"] = json!({});
+    let mut asleep = looked(asleep);
+    asleep.pods = Sought::Found(Vec::new());
+    assert!(say("asleep", &asleep).is_clear());
+    let odd = json!({ "metadata": { "name": "main", "namespace": "shoot" }, "spec": 1 });
+    let odd = say("unreadable", &looked(odd));
+    assert!(matches!(odd.against(), [Against::Unreadable(_)]));
+    golden("kubectl-preflight.txt", &text);
+}
+
+fn task(status: &Value) -> EtcdOpsTask {
+    let mut task = serde_json::to_value(snapshot_task("main", SnapshotKind::Full)).unwrap();
+    task["status"] = status.clone();
+    serde_json::from_value(task).unwrap()
+}
+
+#[test]
+fn a_task_is_told_from_its_status() {
+    let operation = |what: &str| {
+        json!({
+            "type": "Execution", "state": "InProgress", "description": what, "runID": "r",
+            "lastUpdateTime": "2026-11-24T10:00:00Z",
+        })
+    };
+    let of = |status: Value| TaskShown::of(&task(&status));
+    assert_eq!(of(Value::Null), TaskShown::Unseen);
+    assert_eq!(
+        of(json!({ "state": "Pending", "lastOperation": operation("Waits behind x") })),
+        TaskShown::Going("Pending: Waits behind x".to_owned())
+    );
+    let whole = json!({ "state": "Succeeded", "result": { "snapshot": {
+        "name": "Full-00000000-00000101-1000.gz", "revision": 101, "size": 14, "sha256": "ab",
+    } } });
+    assert_eq!(
+        of(whole),
+        TaskShown::Succeeded(
+            "snapshot   Full-00000000-00000101-1000.gz\nrevision   101\nsize       14 bytes\nsha256     ab\n"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        of(json!({ "state": "Succeeded", "lastOperation": operation("Skipped") })),
+        TaskShown::Succeeded("Skipped\n".to_owned())
+    );
+    let error =
+        json!({ "code": "C", "description": "no\nstore", "observedAt": "2026-11-24T10:00:00Z" });
+    assert_eq!(
+        of(json!({
+            "state": "Rejected", "lastOperation": operation("Not admitted"), "lastErrors": [error],
+        })),
+        TaskShown::Ended("Rejected: Not admitted: no store".to_owned())
+    );
+}
+
+#[test]
+fn a_task_asks_for_one_snapshot_and_leaves_its_name_to_the_api_server() {
+    let of = |kind| serde_json::to_value(snapshot_task("main", kind)).unwrap();
+    let full = of(SnapshotKind::Full);
+    assert_eq!(
+        full["metadata"],
+        json!({ "generateName": "main-snapshot-full-" })
+    );
+    assert_eq!(full["spec"]["etcdName"], "main");
+    let snapshot = |kind| of(kind)["spec"]["config"]["onDemandSnapshot"].clone();
+    assert_eq!(snapshot(SnapshotKind::Full)["isFinal"], Value::Null);
+    assert_eq!(snapshot(SnapshotKind::Final)["type"], "full");
+    assert_eq!(snapshot(SnapshotKind::Final)["isFinal"], true);
+    assert_eq!(snapshot(SnapshotKind::Delta)["type"], "delta");
+}
+
+#[test]
+fn only_the_halt_that_is_seen_is_acknowledged() {
+    let of = |object: Value| acknowledge(&Found::from(object).etcd.unwrap());
+    let phase = |phase: &str| with("main", upgrade(phase, None, HALTED, ["back", "old", "old"]));
+    let patch = json!({ "metadata": { "annotations": {
+        "druid.gardener.cloud/acknowledge-upgrade-halt": "3",
+    } } });
+    for halted in ["Blocked", "RolledBack"] {
+        let expected = Acknowledge::Write {
+            patch: patch.clone(),
+            halt: HALTED.to_owned(),
+        };
+        assert_eq!(of(phase(halted)), Ok(expected));
+    }
+    assert_eq!(
+        of(phase("Waiting")),
+        Err(NotHalted::Phase("Waiting".to_owned()))
+    );
+    assert_eq!(of(etcd("main", &well())), Err(NotHalted::Never));
+    let mut before = phase("Blocked");
+    before["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
+    assert_eq!(of(before.clone()), Ok(Acknowledge::Already));
+    before["status"]["upgrade"]["record"] = Value::Null;
+    assert_eq!(of(before), Err(NotHalted::NoRecord));
+}
+
+#[test]
+fn what_is_so_already_is_not_written_and_what_was_dropped_is_seen() {
+    let mut object = etcd("main", &well());
+    let of = |object: &Value| *Found::from(object.clone()).etcd.unwrap();
+    let running = of(&object);
+    assert_eq!(pause(&running, false), None);
+    let patch = pause(&running, true).unwrap();
+    assert_eq!(patch, json!({ "spec": { "upgrade": { "paused": true } } }));
+    assert!(!is_taken(&running, true));
+    object["spec"]["upgrade"] = patch["spec"]["upgrade"].clone();
+    let paused = of(&object);
+    assert!(is_taken(&paused, true));
+    assert_eq!(pause(&paused, true), None);
+    assert_eq!(
+        pause(&paused, false).unwrap()["spec"]["upgrade"]["paused"],
+        false
+    );
+}

@@ -1,0 +1,94 @@
+//! Everything that is said of a task, word for word: people search for these sentences, and programs
+//! for the codes. `UPDATE_GOLDEN=1` rewrites the file.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use druid_core::ops_task::{Trouble, Unsupported};
+use jiff::SignedDuration;
+
+fn all() -> Vec<Trouble> {
+    let text = str::to_owned;
+    vec![
+        Trouble::EtcdMissing {
+            namespace: text("ns"),
+            name: text("main"),
+        },
+        Trouble::EtcdUnreadable(text("missing field")),
+        Trouble::EtcdLeaving(text("main")),
+        Trouble::Forbidden {
+            what: text("Etcds"),
+            why: text("403"),
+        },
+        Trouble::NoStore(text("main")),
+        Trouble::NotReady {
+            name: text("main"),
+            status: text("False"),
+            why: text(" (QuorumLost: 1 of 3)"),
+        },
+        Trouble::Hibernated(text("main")),
+        Trouble::Unsupported(Unsupported::Unreadable(text("missing field"))),
+        Trouble::Unsupported(Unsupported::Unknown),
+        Trouble::Unsupported(Unsupported::NotYet("onDemandMaintenance")),
+        Trouble::Unsupported(Unsupported::Several),
+        Trouble::Unsupported(Unsupported::SnapshotType(text("half"))),
+        Trouble::Unsupported(Unsupported::FinalDelta),
+        Trouble::Unsupported(Unsupported::NoEtcd),
+        Trouble::Port {
+            name: text("main"),
+            port: 70_000,
+        },
+        Trouble::CaUnnamed(text("there is no StatefulSet ns/main")),
+        Trouble::CaUnknown(text("get the Secret: refused")),
+        Trouble::CaSecret {
+            secret: text("ns/ca"),
+            why: text("it does not exist"),
+        },
+        Trouble::CaKey {
+            secret: text("ca"),
+            keys: text("bundle.crt or ca.crt"),
+        },
+        Trouble::CaCertificate {
+            secret: text("ns/ca"),
+            why: text("there is no certificate in it"),
+        },
+        Trouble::Request(text("invalid uri character")),
+        Trouble::Unreached(text(
+            "http://main-client.ns:8080/snapshot/full: Connection refused",
+        )),
+        Trouble::TooLate(SignedDuration::from_secs(900)),
+        Trouble::NotTaken {
+            status: 500,
+            text: text("no space left"),
+        },
+        Trouble::NotTaken {
+            status: 405,
+            text: String::new(),
+        },
+        Trouble::NotNamed {
+            wanted: "full",
+            text: text("<html>"),
+        },
+    ]
+}
+
+#[test]
+fn every_code_has_its_words() {
+    let mut said = String::new();
+    for trouble in all() {
+        let again = if trouble.may_pass() { "again" } else { "final" };
+        let (code, message) = (trouble.code(), trouble.message());
+        writeln!(said, "{code} {again}: {message}: {trouble}").unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/task-words.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &said).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        said,
+        golden,
+        "{}: UPDATE_GOLDEN=1 rewrites it",
+        path.display()
+    );
+}

@@ -1,0 +1,229 @@
+//! The API server, as far as the commands need it. Each request has a deadline.
+
+use druid_core::api::{Etcd, EtcdOpsTask, names};
+use druid_core::cli::Found;
+use druid_core::render::owner_labels;
+use druid_core::status::Sought;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::core::DeserializeGuard;
+use kube::{Error, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::connect::{Cluster, DEADLINE};
+use super::error::KubectlError;
+
+/// How many objects one answer has.
+const PAGE: u32 = 500;
+/// Who we are in `metadata.managedFields`.
+const MANAGER: &str = "kubectl-druid";
+
+/// An Etcd, readable or not.
+pub(super) type Object = DeserializeGuard<Etcd>;
+
+/// Which Etcds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which<'a> {
+    /// One, in the namespace that was chosen.
+    Named(&'a str),
+    /// Those of that namespace.
+    Namespace,
+    /// All.
+    All,
+}
+
+impl Cluster {
+    /// The Etcds of a namespace, or all.
+    pub(super) fn etcds(&self, which: Which<'_>) -> Api<Object> {
+        match which {
+            Which::Named(_) | Which::Namespace => {
+                Api::namespaced(self.client.clone(), &self.namespace)
+            }
+            Which::All => Api::all(self.client.clone()),
+        }
+    }
+
+    /// One that has to be there.
+    pub(super) async fn etcd(&self, name: &str) -> Result<Found, KubectlError> {
+        let api = self.etcds(Which::Named(name));
+        let found = self.within("get the Etcd", api.get(name)).await;
+        found
+            .map(Found::of)
+            .map_err(|error| self.missing(name, error))
+    }
+
+    /// One that has to be there, and readable.
+    pub(super) async fn readable(&self, name: &str) -> Result<Box<Etcd>, KubectlError> {
+        let etcd = self.etcd(name).await?.etcd;
+        etcd.map_err(|why| KubectlError::Unreadable {
+            name: name.to_owned(),
+            why,
+        })
+    }
+
+    /// Those that are there.
+    pub(super) async fn found(&self, which: Which<'_>) -> Result<Vec<Found>, KubectlError> {
+        if let Which::Named(name) = which {
+            return Ok(vec![self.etcd(name).await?]);
+        }
+        let all = self.listed("list Etcds", &self.etcds(which), None).await?;
+        Ok(all.into_iter().map(Found::of).collect())
+    }
+
+    /// The sets of all Etcds in question.
+    pub(super) async fn stateful_sets(
+        &self,
+        which: Which<'_>,
+    ) -> Result<Vec<StatefulSet>, KubectlError> {
+        let api = match which {
+            Which::Named(_) | Which::Namespace => {
+                Api::namespaced(self.client.clone(), &self.namespace)
+            }
+            Which::All => Api::all(self.client.clone()),
+        };
+        let labels = format!("{}={}", names::MANAGED_BY, names::MANAGER);
+        self.listed("list StatefulSets", &api, Some(&labels)).await
+    }
+
+    /// The StatefulSet of an Etcd.
+    pub(super) async fn stateful_set(&self, etcd: &str) -> Sought<StatefulSet> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let what = "get the StatefulSet";
+        match self.within(what, api.get_opt(etcd)).await {
+            Ok(Some(set)) => Sought::Found(set),
+            Ok(None) => Sought::Missing,
+            Err(error) => Sought::Unknown(error.to_string()),
+        }
+    }
+
+    /// All pods of an Etcd.
+    pub(super) async fn pods(&self, etcd: &str) -> Sought<Vec<Pod>> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let labels: Vec<_> = owner_labels(etcd)
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        match self
+            .listed("list pods", &api, Some(&labels.join(",")))
+            .await
+        {
+            Ok(pods) => Sought::Found(pods),
+            Err(error) => Sought::Unknown(error.to_string()),
+        }
+    }
+
+    /// Changes an Etcd; what is stored now.
+    pub(super) async fn patch(&self, name: &str, patch: &Value) -> Result<Found, KubectlError> {
+        let api = self.etcds(Which::Named(name));
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(patch);
+        let patched = api.patch(name, &params, &patch);
+        let patched = self.within("change the Etcd", patched).await;
+        patched
+            .map(Found::of)
+            .map_err(|error| self.missing(name, error))
+    }
+
+    fn tasks(&self) -> Api<EtcdOpsTask> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Makes a task; its name.
+    pub(super) async fn create(&self, task: &EtcdOpsTask) -> Result<String, KubectlError> {
+        let (api, params) = (self.tasks(), PostParams::default());
+        let created = api.create(&params, task);
+        let created = self.within("create an EtcdOpsTask", created).await;
+        created
+            .map(|it| it.metadata.name.unwrap_or_default())
+            .map_err(|error| {
+                if error.is_missing() {
+                    KubectlError::NoNamespace(self.namespace.clone())
+                } else {
+                    error
+                }
+            })
+    }
+
+    /// A task as it is now, unless it is gone.
+    pub(super) async fn task(&self, name: &str) -> Result<Option<EtcdOpsTask>, KubectlError> {
+        let api = self.tasks();
+        self.within("get the EtcdOpsTask", api.get_opt(name)).await
+    }
+
+    /// All pages.
+    async fn listed<K>(
+        &self,
+        what: &'static str,
+        api: &Api<K>,
+        labels: Option<&str>,
+    ) -> Result<Vec<K>, KubectlError>
+    where
+        K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let mut params = ListParams::default().limit(PAGE);
+        params.label_selector = labels.map(str::to_owned);
+        let mut all = Vec::new();
+        loop {
+            let page = self.within(what, api.list(&params)).await?;
+            all.extend(page.items);
+            params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        what: &'static str,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, KubectlError> {
+        match tokio::time::timeout(DEADLINE, request).await {
+            Ok(answer) => answer.map_err(|error| self.failed(what, error)),
+            Err(_) => Err(KubectlError::Deadline {
+                what,
+                server: self.server.clone(),
+                limit: DEADLINE,
+            }),
+        }
+    }
+
+    /// What a failure means.
+    pub(super) fn failed(&self, what: &'static str, error: Error) -> KubectlError {
+        let server = self.server.clone();
+        let Error::Api(status) = error else {
+            return KubectlError::Unreachable {
+                what,
+                server,
+                source: Box::new(error),
+            };
+        };
+        let (code, message) = (status.code, status.message);
+        match code {
+            // It has no such path.
+            404 if status.reason != "NotFound" => KubectlError::NoDefinition { what, server },
+            401 => KubectlError::Unauthorized { what, server },
+            403 => KubectlError::Forbidden { what, message },
+            _ => KubectlError::Answer {
+                what,
+                code,
+                message,
+            },
+        }
+    }
+
+    fn missing(&self, name: &str, error: KubectlError) -> KubectlError {
+        if !error.is_missing() {
+            return error;
+        }
+        KubectlError::NoEtcd {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+        }
+    }
+}

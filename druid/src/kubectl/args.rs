@@ -1,0 +1,146 @@
+//! The command line.
+
+use clap::{ArgGroup, Subcommand, ValueEnum};
+use druid_core::duration::GoDuration;
+
+use super::connect::Connection;
+
+/// Look at Etcds in a Kubernetes cluster, follow their upgrades, ask for snapshots.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Named kubectl-druid and in the PATH, this program is also `kubectl druid ...`.
+
+Examples:
+  kubectl druid list -A
+  kubectl druid upgrade status -A -w
+  kubectl druid upgrade pause main -n shoot
+  kubectl druid snapshot main --full --wait")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    List(ListArgs),
+    /// Follow upgrades of etcd, and say when they go on.
+    Upgrade {
+        #[command(subcommand)]
+        command: UpgradeCommand,
+    },
+    /// Say what stands against an upgrade, as far as the Kubernetes API shows.
+    ///
+    /// Looks at the Etcd (its spec, annotations, conditions, members, and what the operator says in
+    /// status.upgrade), at its StatefulSet and at its pods. No member is asked and nothing is
+    /// written: alarms, learners, authentication and equal data are judged by the operator before
+    /// it begins, and by `druid preflight --endpoints`.
+    #[command(after_long_help = "\
+Exit codes: 0 nothing stands against it; 1 something does, or could not be found out.")]
+    Preflight {
+        /// The name of the Etcd.
+        name: String,
+    },
+    Snapshot(SnapshotArgs),
+}
+
+/// List Etcds: are they ready, what do they run, how are their backups and upgrades?
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Those of all namespaces.
+    #[arg(long, short = 'A')]
+    pub(super) all_namespaces: bool,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum UpgradeCommand {
+    Status(StatusArgs),
+    /// Let no further member be touched. A member in hand is finished first.
+    Pause {
+        /// The name of the Etcd.
+        name: String,
+    },
+    /// Let a paused upgrade go on.
+    Resume {
+        /// The name of the Etcd.
+        name: String,
+    },
+    /// Let a halted upgrade go on, once its cause is gone.
+    ///
+    /// What is acknowledged is the halt of the attempt that the status shows, and no later one.
+    Acknowledge {
+        /// The name of the Etcd.
+        name: String,
+    },
+}
+
+/// Show how far upgrades are: a bar for each Etcd, and below it what is done now, or why it waits,
+/// was refused or is halted.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// The name of the Etcd; all of them if left out.
+    #[arg(conflicts_with = "all_namespaces")]
+    pub(super) name: Option<String>,
+    /// Those of all namespaces.
+    #[arg(long, short = 'A')]
+    pub(super) all_namespaces: bool,
+    /// Go on until interrupted: redraw on a terminal, otherwise print a line for each change.
+    #[arg(long, short, conflicts_with = "output")]
+    pub(super) watch: bool,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+/// Take a snapshot of a running cluster into its backup store.
+///
+/// Creates an `EtcdOpsTask`; the operator has it taken by the sidecar of a member.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 the task was created and, with --wait, has succeeded; 1 otherwise.
+
+Examples:
+  kubectl druid snapshot main --full --wait
+  kubectl druid snapshot main --delta")]
+#[command(group(ArgGroup::new("kind").required(true).args(["full", "delta"])))]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
+pub(super) struct SnapshotArgs {
+    /// The name of the Etcd.
+    pub(super) name: String,
+    /// Everything.
+    #[arg(long)]
+    pub(super) full: bool,
+    /// What is new since the last snapshot.
+    #[arg(long, conflicts_with = "full")]
+    pub(super) delta: bool,
+    /// Mark a full snapshot as the last one of this cluster.
+    #[arg(long = "final", conflicts_with = "delta")]
+    pub(super) is_final: bool,
+    /// Wait until it is over, and say what came of it.
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// How long to wait; the task goes on after that.
+    #[arg(
+        long,
+        default_value = "30m",
+        requires = "wait",
+        value_name = "DURATION"
+    )]
+    pub(super) timeout: GoDuration,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: a list.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}

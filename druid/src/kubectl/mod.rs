@@ -1,0 +1,131 @@
+//! `kubectl druid`: looks at Etcds and asks for things, by the API server alone. What is shown is
+//! made in `druid_core::cli`.
+
+mod api;
+mod args;
+mod connect;
+mod error;
+mod list;
+mod output;
+mod preflight;
+mod snapshot;
+mod upgrade;
+mod watch;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub(crate) use args::Args;
+use args::{Command, UpgradeCommand};
+use error::KubectlError;
+
+/// As kubectl looks for the program behind `kubectl druid`.
+const PLUGIN: &str = "kubectl-druid";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-druid",
+    bin_name = "kubectl druid",
+    version,
+    max_term_width = 100
+)]
+struct Plugin {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Whether this program was started under the name of the plugin.
+pub(crate) fn is_plugin(line: &[OsString]) -> bool {
+    let program = line.first().map(Path::new);
+    let name = program.and_then(Path::file_stem);
+    name.is_some_and(|it| it == PLUGIN)
+}
+
+/// Reads the command line of the plugin.
+pub(crate) fn parse(line: Vec<OsString>) -> Result<Args, clap::Error> {
+    Ok(Plugin::try_parse_from(line)?.args)
+}
+
+/// Does it.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    match Box::pin(done(args)).await {
+        Ok(code) => code,
+        Err(error) => {
+            output::tell(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn done(args: Args) -> Result<ExitCode, KubectlError> {
+    let cluster = args.connection.open().await?;
+    match args.command {
+        Command::List(list) => list::run(&cluster, &list).await?,
+        Command::Preflight { name } => return preflight::run(&cluster, &name).await,
+        Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
+        Command::Upgrade { command } => match command {
+            UpgradeCommand::Status(status) => return upgrade::status(&cluster, &status).await,
+            UpgradeCommand::Pause { name } => upgrade::pause(&cluster, &name, true).await?,
+            UpgradeCommand::Resume { name } => upgrade::pause(&cluster, &name, false).await?,
+            UpgradeCommand::Acknowledge { name } => upgrade::acknowledge(&cluster, &name).await?,
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_name_that_makes_the_plugin() {
+        for (program, is) in [
+            ("kubectl-druid", true),
+            ("/usr/local/bin/kubectl-druid", true),
+            ("kubectl-druid.exe", true),
+            ("druid", false),
+            ("/opt/kubectl-druid/druid", false),
+        ] {
+            assert_eq!(is_plugin(&[program.into()]), is, "{program}");
+        }
+        assert!(!is_plugin(&[]));
+    }
+
+    #[test]
+    fn flags_of_the_connection_may_stand_anywhere() {
+        let of = |line: &str| parse(line.split(' ').map(Into::into).collect()).unwrap();
+        for line in [
+            "kubectl-druid -n shoot --context c upgrade pause main",
+            "kubectl-druid upgrade pause main --context=c --namespace shoot",
+        ] {
+            let Args {
+                connection,
+                command,
+            } = of(line);
+            assert_eq!(connection.namespace.as_deref(), Some("shoot"), "{line}");
+            assert_eq!(connection.context.as_deref(), Some("c"), "{line}");
+            assert!(matches!(
+                command,
+                Command::Upgrade { command: UpgradeCommand::Pause { name } } if name == "main"
+            ));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_read() {
+        for line in [
+            "kubectl-druid snapshot main",
+            "kubectl-druid snapshot main --full --delta",
+            "kubectl-druid snapshot main --delta --final",
+            "kubectl-druid upgrade status main -A",
+            "kubectl-druid upgrade status -w -o json",
+            "kubectl-druid server",
+        ] {
+            let line: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            assert!(parse(line.clone()).is_err(), "{line:?}");
+        }
+    }
+}

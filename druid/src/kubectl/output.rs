@@ -1,0 +1,50 @@
+//! Standard output for what was asked for, standard error for the rest.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use druid_core::cli::Colours;
+use serde::Serialize;
+
+use super::args::Format;
+
+/// Prints what was asked for. An error means that nobody reads on.
+pub(super) fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", text.trim_end())?;
+    out.flush()
+}
+
+/// Says something beside it.
+pub(super) fn tell(text: &str) {
+    // Nobody reads it: the exit code still tells.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints it for people or for programs. That nobody reads it changes nothing.
+pub(super) fn show(rows: &impl Serialize, format: Format, text: impl FnOnce() -> String) {
+    let made = match format {
+        Format::Text => Ok(text()),
+        Format::Json => serde_json::to_string_pretty(rows).map_err(|it| it.to_string()),
+        Format::Yaml => serde_saphyr::to_string(rows).map_err(|it| it.to_string()),
+    };
+    match made {
+        Ok(text) => drop(say(&text)),
+        Err(error) => tell(&format!("error: it cannot be written so: {error}")),
+    }
+}
+
+/// Colours on a terminal, unless somebody does not want them (<https://no-color.org>).
+pub(super) fn colours() -> Colours {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    if is_live() && !unwanted {
+        Colours::On
+    } else {
+        Colours::Off
+    }
+}
+
+/// Whether standard output is a terminal that can move its cursor.
+pub(super) fn is_live() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|it| it == "dumb" || it.is_empty());
+    io::stdout().is_terminal() && !dumb
+}

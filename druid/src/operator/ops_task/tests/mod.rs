@@ -1,0 +1,14 @@
+//! The controller against a genuine API server, and sidecars on loopback: `druid server` beside
+//! genuine etcd, and scripts of what a sidecar may do.
+
+mod bed;
+mod kinds;
+mod queueing;
+mod restarts;
+mod scripted;
+mod sidecar;
+mod snapshots;
+mod tls;
+mod trouble;
+
+pub(crate) use bed::Ports;

@@ -1,0 +1,276 @@
+//! From the start of the operator to its end.
+
+use std::num::NonZeroU16;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use druid_core::operator::Config;
+use druid_core::operator::config::Election;
+use druid_core::operator::definitions::DefinitionProblem;
+use druid_core::ops_task::Limits;
+use druid_core::render::Release;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::args::Args;
+use super::client::{ClientError, Clients, clients};
+use super::health::{Health, Stage};
+use super::leading::Sidecars;
+use super::place::Place;
+use super::settings::{self, Configured};
+use super::{defined, election, etcds, ops_task};
+use crate::serve;
+
+/// The exit code of a configuration that cannot be used.
+const CONFIGURATION: u8 = 2;
+/// How long the controllers may take to end, and the lease to be given back.
+const END: Duration = Duration::from_secs(5);
+const GIVE_BACK: Duration = Duration::from_secs(9);
+
+/// Why the operator ends without being asked to.
+#[derive(Debug, Error)]
+enum OperatorError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("server.metrics.port {port}: {source}")]
+    Listen { port: u16, source: std::io::Error },
+    #[error("signals cannot be received: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Undefined(#[from] DefinitionProblem),
+    #[error("the lease {lease} was lost: another operator may lead now")]
+    Lost { lease: String },
+    #[error("the controller of {of} ended by itself")]
+    Ended { of: &'static str },
+    #[error("a controller died: {0}")]
+    Died(#[from] tokio::task::JoinError),
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    let configured = match settings::read(&args) {
+        Ok(configured) => configured,
+        Err(errors) => {
+            for error in errors {
+                crate::fail(&format!("operator: {error}"));
+            }
+            return CONFIGURATION.into();
+        }
+    };
+    crate::logging::start_as(configured.config.logging);
+    for warning in &configured.warnings {
+        tracing::warn!("{warning}");
+    }
+    match Box::pin(operate(&args, configured)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the operator ends");
+            // At once: whoever lost the lease may not act any more.
+            std::process::exit(1);
+        }
+    }
+}
+
+async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorError> {
+    let stopped = until_stopped()?;
+    let place = Place::find(args.namespace.as_deref());
+    let Configured { config, images, .. } = configured;
+    let clients = clients(args.kubeconfig.as_deref(), config.client).await?;
+    let (tell, stage) = watch::channel(Stage::Begins);
+    let health = Arc::new(Health {
+        stage,
+        gates: config.gates,
+        lease: config.election.as_ref().map(|it| it.lease.clone()),
+        etcds: etcds::Counts::default(),
+        tasks: ops_task::Counts::default(),
+    });
+    let (address, port) = (config.metrics.address, config.metrics.port);
+    let listener = serve::listen_at(address, port)
+        .await
+        .map_err(|source| OperatorError::Listen { port, source })?;
+    let (end, ended) = watch::channel(false);
+    let server = tokio::spawn(serve::serve(
+        listener,
+        None,
+        Arc::new(Arc::clone(&health)),
+        ended,
+    ));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gates = %config.gates,
+        etcd = images.etcd_version(Release::Base).map(tracing::field::display),
+        etcd_next = images.etcd_version(Release::Next).map(tracing::field::display),
+        namespace = args.namespace.as_deref().unwrap_or("all"),
+        identity = place.identity,
+        auto_reconcile = config.etcd.auto_reconcile,
+        port,
+        "the operator starts"
+    );
+    let operator = Operator {
+        etcds: etcds::Settings {
+            config: config.etcd,
+            gates: config.gates,
+            images,
+            namespace: args.namespace.clone(),
+            instance: place.pod.clone(),
+            numbers: health.etcds.clone(),
+        },
+        tasks: tasks(&config, args, &place, health.tasks.clone()),
+        client: clients.work.clone(),
+        tell,
+        stopped,
+    };
+    operator.run(clients, place, config.election).await?;
+    end.send_replace(true);
+    // It has a grace of its own.
+    server.await?;
+    tracing::info!("the operator has ended as asked");
+    Ok(())
+}
+
+fn tasks(
+    config: &Config,
+    args: &Args,
+    place: &Place,
+    numbers: ops_task::Counts,
+) -> ops_task::Settings {
+    let workers = config.ops_task.workers;
+    ops_task::Settings {
+        concurrent_syncs: NonZeroU16::try_from(workers).unwrap_or(NonZeroU16::MAX),
+        limits: Limits::default(),
+        namespace: args.namespace.clone(),
+        instance: place.pod.clone(),
+        sidecars: Sidecars::Pods,
+        numbers,
+    }
+}
+
+/// What is needed to work.
+struct Operator {
+    etcds: etcds::Settings,
+    tasks: ops_task::Settings,
+    client: Client,
+    tell: watch::Sender<Stage>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Operator {
+    /// Waits until it may work, works, and ends in order.
+    async fn run(
+        self,
+        clients: Clients,
+        place: Place,
+        election: Option<Election>,
+    ) -> Result<(), OperatorError> {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            defined = defined::until_defined(&clients.lease) => defined?,
+            () = told(&mut stopped) => return Ok(()),
+        }
+        match election {
+            None => self.work().await,
+            Some(Election { terms, lease }) => {
+                let (give_back, given_back) = watch::channel(false);
+                let api: Api<Lease> = Api::namespaced(clients.lease, &place.namespace);
+                tracing::info!(lease, namespace = place.namespace, "waiting for the lease");
+                let running =
+                    election::start(api, lease.clone(), place.identity, terms, given_back);
+                self.elected(running, lease, give_back).await
+            }
+        }
+    }
+
+    async fn elected(
+        self,
+        mut running: election::Election,
+        lease: String,
+        give_back: watch::Sender<bool>,
+    ) -> Result<(), OperatorError> {
+        self.tell.send_replace(Stage::StandsBy);
+        let mut stopped = self.stopped.clone();
+        let working = async {
+            tokio::select! {
+                // Whoever tells it is gone only with the election, which is seen below.
+                led = running.leads.wait_for(|it| *it) => match led {
+                    Ok(_) => {}
+                    Err(_) => std::future::pending().await,
+                },
+                () = told(&mut stopped) => return Ok(()),
+            }
+            self.work().await
+        };
+        tokio::select! {
+            biased;
+            _ = &mut running.task => return Err(OperatorError::Lost { lease }),
+            worked = working => worked?,
+        }
+        give_back.send_replace(true);
+        if tokio::time::timeout(GIVE_BACK, running.task).await.is_err() {
+            tracing::warn!(lease, "the lease was not given back in time");
+        }
+        Ok(())
+    }
+
+    /// Until it is told to stop.
+    async fn work(self) -> Result<(), OperatorError> {
+        self.tell.send_replace(Stage::Leads);
+        let mut controllers = JoinSet::new();
+        let (client, mut stopped) = (self.client.clone(), self.stopped.clone());
+        controllers.spawn(async move {
+            ops_task::run(client, self.tasks, told(&mut stopped)).await;
+            "EtcdOpsTasks"
+        });
+        let (client, mut stopped) = (self.client, self.stopped.clone());
+        controllers.spawn(async move {
+            etcds::run(client, self.etcds, told(&mut stopped)).await;
+            "Etcds"
+        });
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            biased;
+            () = told(&mut stopped) => {}
+            Some(ended) = controllers.join_next() => {
+                return Err(OperatorError::Ended { of: ended? });
+            }
+        }
+        self.tell.send_replace(Stage::Ends);
+        let all = async { while controllers.join_next().await.is_some() {} };
+        if tokio::time::timeout(END, all).await.is_err() {
+            tracing::warn!("a controller did not end in time and is left");
+        }
+        controllers.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Until it is told to stop, or nobody is left to tell it.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|it| *it).await;
+}
+
+/// Turns true with the first signal; the second one ends the process at once.
+fn until_stopped() -> Result<watch::Receiver<bool>, OperatorError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(OperatorError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(OperatorError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        one(&mut terminate, &mut interrupt).await;
+        tracing::info!("asked to stop");
+        stop.send_replace(true);
+        one(&mut terminate, &mut interrupt).await;
+        std::process::exit(1);
+    });
+    Ok(stopped)
+}
+
+async fn one(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

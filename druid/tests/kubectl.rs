@@ -1,0 +1,741 @@
+//! `kubectl druid` against a real API server: what it shows, what it writes, and what it says when it
+//! cannot.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot ask fails"
+)]
+
+mod common_cluster;
+mod common_kube;
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use assert_cmd::cargo::cargo_bin;
+use common_cluster::Cluster;
+use common_kube::{client, define, resources};
+use kube::Client;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+const AT: &str = "2026-11-24T10:20:30Z";
+/// Nothing that is waited for takes longer.
+const LONG: Duration = Duration::from_secs(30);
+
+/// The program with the rights of the administrator, in a namespace.
+fn druid(cluster: &Cluster, namespace: &str, args: &[&str]) -> Command {
+    let mut druid = bare();
+    druid.args(["kubectl", "-n", namespace, "--kubeconfig"]);
+    druid.arg(cluster.kubeconfig()).args(args);
+    druid
+}
+
+/// The program, and nothing that says where an API server is.
+fn bare() -> Command {
+    let mut druid = Command::new(cargo_bin("druid"));
+    druid.stdin(Stdio::null());
+    for name in ["KUBECONFIG", "HOME", "KUBERNETES_SERVICE_HOST"] {
+        druid.env_remove(name);
+    }
+    druid.env("HOME", "/nonexistent");
+    druid
+}
+
+fn said(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn succeeds(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let (out, error) = said(&output);
+    assert!(output.status.success(), "{out}{error}");
+    out
+}
+
+/// What it says on standard error; it ends with 1.
+fn fails(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let (out, error) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}{error}");
+    assert!(error.starts_with("error: "), "{error}");
+    error
+}
+
+fn etcd(name: &str) -> Value {
+    json!({
+        "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd",
+        "metadata": { "name": name },
+        "spec": {
+            "labels": { "a": "b" }, "replicas": 3, "etcd": {},
+            "backup": { "store": {
+                "prefix": "p", "provider": "S3", "container": "bucket", "secretRef": { "name": "s" },
+            } },
+        },
+    })
+}
+
+fn well() -> Value {
+    let condition = |kind: &str, status: &str| {
+        json!({
+            "type": kind, "status": status, "reason": "R", "message": "M",
+            "lastTransitionTime": AT, "lastUpdateTime": AT,
+        })
+    };
+    let member = |at: usize| {
+        json!({
+            "name": format!("main-{at}"), "role": "Member", "status": "Ready", "reason": "R",
+            "lastTransitionTime": AT,
+        })
+    };
+    json!({
+        "observedGeneration": 1, "ready": true, "readyReplicas": 3,
+        "conditions": [
+            condition("AllMembersReady", "True"), condition("BackupReady", "True"),
+            condition("Ready", "True"),
+        ],
+        "members": [member(0), member(1), member(2)],
+    })
+}
+
+fn upgrade(phase: &str, reason: &Value, message: &str, done: usize) -> Value {
+    let members: Vec<_> = (0..3)
+        .map(|at| {
+            let (phase, version) = if at < done {
+                ("Replaced", "3.5.27")
+            } else {
+                ("Pending", "3.4.34")
+            };
+            json!({ "name": format!("main-{at}"), "phase": phase, "version": version })
+        })
+        .collect();
+    json!({
+        "from": "3.4.34", "to": "3.5.27", "direction": "Upgrade", "phase": phase,
+        "reason": reason, "message": message, "members": members,
+        "startedAt": AT, "lastTransitionTime": AT,
+        "record": {
+            "attempt": 7, "from": "3.4.34", "to": "3.5.27", "phase": "Rolling", "started": AT,
+            "touched": true, "members": [],
+            "snapshot": { "tries": 0, "failures": 0, "state": "Missing" },
+        },
+    })
+}
+
+async fn create(client: &Client, namespace: &str, object: &Value) {
+    let api = resources(client, namespace, object["kind"].as_str().unwrap());
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+async fn set(client: &Client, namespace: &str, kind: &str, name: &str, status: &Value) {
+    let api = resources(client, namespace, kind);
+    let patch = json!({ "status": status });
+    let params = PatchParams::default();
+    api.patch_status(name, &params, &Patch::Merge(&patch))
+        .await
+        .unwrap();
+}
+
+async fn made(client: &Client, namespace: &str, name: &str, status: &Value) {
+    create(client, namespace, &etcd(name)).await;
+    set(client, namespace, "Etcd", name, status).await;
+}
+
+async fn stored(client: &Client, namespace: &str, name: &str) -> Value {
+    let found = resources(client, namespace, "Etcd").get(name).await;
+    serde_json::to_value(found.unwrap()).unwrap()
+}
+
+fn with(upgrade: Value) -> Value {
+    let mut status = well();
+    status["upgrade"] = upgrade;
+    status
+}
+
+/// A StatefulSet and its pods, as far as they are looked at.
+fn pods_of(cluster: &Cluster, namespace: &str, ready: usize) {
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "etcd-druid", "app.kubernetes.io/part-of": "main",
+    });
+    let spec = json!({
+        "containers": [{ "name": "etcd", "image": "mirror.local/etcd-wrapper:v0.6.2" }],
+        "automountServiceAccountToken": false,
+    });
+    let mut objects = vec![json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": { "name": "main", "namespace": namespace, "labels": labels },
+        "spec": {
+            "serviceName": "main", "replicas": 3, "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": spec },
+        },
+    })];
+    for at in 0..3 {
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": format!("main-{at}"), "namespace": namespace, "labels": labels },
+            "spec": spec,
+        }));
+    }
+    cluster.kubectl(&["-n", namespace, "create", "serviceaccount", "default"]);
+    cluster.apply(&objects);
+    let patch = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
+    for at in 0..ready {
+        let pod = format!("main-{at}");
+        let (kind, patch) = (["patch", "pod", &pod], patch.to_string());
+        let how = ["--subresource=status", "--type=merge", "-p", &patch];
+        cluster.kubectl(&[&["-n", namespace], &kind[..], &how[..]].concat());
+    }
+}
+
+#[tokio::test]
+async fn etcds_are_listed_with_what_they_run() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    for namespace in ["list-a", "list-b"] {
+        cluster.kubectl(&["create", "namespace", namespace]);
+    }
+    made(&client, "list-a", "main", &well()).await;
+    pods_of(&cluster, "list-a", 3);
+    let rolling = upgrade("Rolling", &Value::Null, "going on", 1);
+    made(&client, "list-b", "other", &with(rolling)).await;
+
+    let of_one = succeeds(druid(&cluster, "list-a", &["list"]));
+    let lines: Vec<Vec<&str>> = of_one
+        .lines()
+        .map(|it| it.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines.len(), 2, "{of_one}");
+    assert_eq!(lines[0][..4], ["NAMESPACE", "NAME", "READY", "MEMBERS"]);
+    let known = ["list-a", "main", "true", "3/3", "3.4.34", "ready", "-"];
+    assert_eq!(lines[1][..7], known, "{of_one}");
+    let all = succeeds(druid(&cluster, "list-a", &["list", "-A"]));
+    let other = all.lines().find(|it| it.starts_with("list-b")).unwrap();
+    assert!(other.contains("3.4.34,3.5.27") && other.contains("Rolling"));
+    assert!(!all.contains('\u{1b}'), "no colours where no terminal is");
+
+    let printed = succeeds(druid(&cluster, "list-b", &["list", "-o", "json"]));
+    let rows: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(rows[0]["versions"], json!(["3.4.34", "3.5.27"]));
+    let printed = succeeds(druid(&cluster, "list-b", &["list", "-o", "yaml"]));
+    let rows: Value = serde_saphyr::from_str(&printed).unwrap();
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["members"]),
+        (&json!("other"), &json!(3))
+    );
+
+    let output = druid(&cluster, "list-none", &["list"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(said(&output).1.contains("no Etcds in namespace list-none"));
+}
+
+#[tokio::test]
+async fn namespace_and_context_come_from_the_kubeconfig_as_for_kubectl() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    for namespace in ["context-a", "context-b"] {
+        cluster.kubectl(&["create", "namespace", namespace]);
+        made(&client, namespace, namespace, &well()).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    std::fs::copy(cluster.kubeconfig(), &config).unwrap();
+    let kubectl = |args: &[&str]| {
+        let file = config.to_str().unwrap();
+        cluster.kubectl(&[&["config", "--kubeconfig", file], args].concat())
+    };
+    let current = kubectl(&["current-context"]);
+    let view: Value = serde_json::from_str(&kubectl(&["view", "-o", "json"])).unwrap();
+    let (user, of) = (
+        view["contexts"][0]["context"]["user"].as_str().unwrap(),
+        view["contexts"][0]["context"]["cluster"].as_str().unwrap(),
+    );
+    kubectl(&["set-context", current.trim(), "--namespace=context-a"]);
+    let other = ["--namespace=context-b", "--user", user, "--cluster", of];
+    kubectl(&[&["set-context", "other"], &other[..]].concat());
+
+    let names = |args: &[&str], kubeconfig: &str| {
+        let mut druid = bare();
+        druid.env("KUBECONFIG", kubeconfig).arg("kubectl");
+        druid.args(args).args(["list", "-o", "json"]);
+        let rows: Value = serde_json::from_str(&succeeds(druid)).unwrap();
+        let rows = rows.as_array().unwrap().clone();
+        let names = rows
+            .iter()
+            .map(|it| it["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(",")
+    };
+    let file = config.to_str().unwrap();
+    assert_eq!(names(&[], file), "context-a");
+    assert_eq!(names(&["--context", "other"], file), "context-b");
+    assert_eq!(names(&["-n", "context-b"], file), "context-b");
+    // kubectl passes over files that are not there.
+    let listed = format!("/nonexistent/config:{file}");
+    assert_eq!(names(&[], &listed), "context-a");
+    // The file that is named wins.
+    assert_eq!(names(&["--kubeconfig", file], "/nonexistent"), "context-a");
+
+    let home = dir.path().join("home");
+    std::fs::create_dir_all(home.join(".kube")).unwrap();
+    std::fs::copy(&config, home.join(".kube/config")).unwrap();
+    let plugin = dir.path().join("kubectl-druid");
+    symlink(cargo_bin("druid"), &plugin).unwrap();
+    let mut plugin = Command::new(plugin);
+    plugin
+        .env_remove("KUBECONFIG")
+        .env("HOME", &home)
+        .arg("list");
+    assert!(succeeds(plugin).contains("context-a"));
+
+    let mut unknown = bare();
+    unknown.env("KUBECONFIG", file);
+    unknown.args(["kubectl", "list", "--context", "nowhere"]);
+    let error = fails(unknown);
+    assert!(
+        error.contains("no context \"nowhere\"") && error.contains("other"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_an_api_server_it_says_what_is_missing() {
+    let mut nothing = bare();
+    nothing.args(["kubectl", "list"]);
+    let error = fails(nothing);
+    assert!(
+        error.contains("/nonexistent/.kube/config") && error.contains("--kubeconfig"),
+        "{error}"
+    );
+
+    let mut named = bare();
+    named.args(["kubectl", "list", "--kubeconfig", "/nonexistent/named"]);
+    assert!(fails(named).contains("/nonexistent/named"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let written = |text: &str| {
+        let file = dir.path().join("config");
+        std::fs::write(&file, text).unwrap();
+        let mut druid = bare();
+        druid.args(["kubectl", "list", "--kubeconfig"]).arg(file);
+        fails(druid)
+    };
+    assert!(written("clusters: 3").contains("correct it"));
+    assert!(written("apiVersion: v1\nkind: Config\n").contains("no current context"));
+    // Nobody listens on the discard port.
+    let away = "\
+apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{ name: k, cluster: { server: 'http://127.0.0.1:9' } }]
+contexts: [{ name: c, context: { cluster: k, user: u } }]
+users: [{ name: u, user: {} }]
+";
+    let error = written(away);
+    assert!(
+        error.contains("http://127.0.0.1:9 was not reached"),
+        "{error}"
+    );
+    assert!(error.contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_allowed_is_named() {
+    let cluster = Cluster::start();
+    let none = fails(druid(&cluster, "default", &["list"]));
+    assert!(none.contains("druid crds"), "{none}");
+    let none = fails(druid(&cluster, "default", &["snapshot", "main", "--full"]));
+    assert!(none.contains("druid crds"), "{none}");
+
+    let client = client(&cluster).await;
+    define(&client).await;
+    for args in [
+        &["upgrade", "status", "main"][..],
+        &["upgrade", "pause", "main"],
+        &["upgrade", "acknowledge", "main"],
+        &["preflight", "main"],
+        &["snapshot", "main", "--delta"],
+    ] {
+        let error = fails(druid(&cluster, "default", args));
+        assert!(
+            error.contains("no Etcd main in namespace default"),
+            "{error}"
+        );
+    }
+
+    let token = cluster.token("default", "nobody");
+    let mut config: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(cluster.kubeconfig()).unwrap()).unwrap();
+    config["users"][0]["user"] = json!({ "token": token });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    // Relative paths in it are relative to where it is.
+    let ca = std::fs::read(cluster.ca()).unwrap();
+    std::fs::write(dir.path().join("ca.crt"), ca).unwrap();
+    let of = &mut config["clusters"][0]["cluster"];
+    *of = json!({ "server": of["server"], "certificate-authority": "ca.crt" });
+    let ask = |config: &Value| {
+        std::fs::write(&file, config.to_string()).unwrap();
+        let mut druid = bare();
+        druid.args(["kubectl", "list", "--kubeconfig"]).arg(&file);
+        fails(druid)
+    };
+    let error = ask(&config);
+    assert!(
+        error.contains("default:nobody") && error.contains("ask for that right"),
+        "{error}"
+    );
+    config["users"][0]["user"]["token"] = json!("wrong");
+    assert!(ask(&config).contains("does not know who you are"));
+}
+
+#[tokio::test]
+async fn an_upgrade_is_shown_paused_resumed_and_acknowledged() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "upgrade"]);
+    let blocked = upgrade("Blocked", &json!("SnapshotFailed"), "three failed", 1);
+    made(&client, "upgrade", "main", &with(blocked)).await;
+    let ask = |args: &[&str]| succeeds(druid(&cluster, "upgrade", &[&["upgrade"], args].concat()));
+
+    let shown = ask(&["status", "main"]);
+    assert!(
+        shown.contains("1/3   Blocked") && shown.contains("3.4.34 -> 3.5.27"),
+        "{shown}"
+    );
+    assert!(shown.contains("SnapshotFailed: three failed"), "{shown}");
+    let rows: Value = serde_json::from_str(&ask(&["status", "-o", "json"])).unwrap();
+    assert_eq!(rows[0]["membersDone"], 1);
+
+    let told = ask(&["acknowledge", "main"]);
+    assert!(told.contains("three failed"), "{told}");
+    let annotations = stored(&client, "upgrade", "main").await["metadata"]["annotations"].clone();
+    assert_eq!(
+        annotations["druid.gardener.cloud/acknowledge-upgrade-halt"],
+        "7"
+    );
+    assert!(ask(&["acknowledge", "main"]).contains("already"));
+
+    set(
+        &client,
+        "upgrade",
+        "Etcd",
+        "main",
+        &with(upgrade("Rolling", &Value::Null, "x", 1)),
+    )
+    .await;
+    let args = ["upgrade", "acknowledge", "main"];
+    assert!(fails(druid(&cluster, "upgrade", &args)).contains("phase Rolling"));
+
+    assert!(ask(&["resume", "main"]).contains("is not paused"));
+    assert!(ask(&["pause", "main"]).contains("is paused: "));
+    let version = |it: &Value| it["metadata"]["resourceVersion"].clone();
+    let paused = stored(&client, "upgrade", "main").await;
+    assert_eq!(paused["spec"]["upgrade"], json!({ "paused": true }));
+    assert!(ask(&["pause", "main"]).contains("already"));
+    let same = stored(&client, "upgrade", "main").await;
+    assert_eq!(version(&paused), version(&same), "nothing was written");
+    assert!(ask(&["status"]).contains("kubectl druid upgrade resume main -n upgrade"));
+    ask(&["resume", "main"]);
+    let resumed = stored(&client, "upgrade", "main").await;
+    assert_eq!(resumed["spec"]["upgrade"], json!({ "paused": false }));
+}
+
+/// A definition as etcd-druid has it drops what it does not know.
+#[tokio::test]
+async fn a_definition_without_our_fields_is_noticed() {
+    let cluster = Cluster::start();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let crd = "etcds.druid.gardener.cloud";
+    let at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/upgrade";
+    let remove = json!([{ "op": "remove", "path": at }]).to_string();
+    cluster.kubectl(&["patch", "crd", crd, "--type=json", "-p", &remove]);
+    made(&client, "default", "main", &well()).await;
+    // The new definition counts a moment after it is written.
+    for _ in 0..50 {
+        let output = druid(&cluster, "default", &["upgrade", "pause", "main"]).output();
+        let output = output.unwrap();
+        if !output.status.success() {
+            assert!(said(&output).1.contains("druid crds etcds"), "{output:?}");
+            return;
+        }
+        succeeds(druid(&cluster, "default", &["upgrade", "resume", "main"]));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it was never noticed");
+}
+
+/// A child that ends with the test.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(LONG).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_watch_prints_a_line_for_each_change_of_one_or_all() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "watch"]);
+    let rolling = |done| with(upgrade("Rolling", &Value::Null, "going on", done));
+    made(&client, "watch", "main", &rolling(0)).await;
+    made(&client, "watch", "other", &well()).await;
+    let one = Running::start(druid(
+        &cluster,
+        "watch",
+        &["upgrade", "status", "main", "-w"],
+    ));
+    let all = Running::start(druid(&cluster, "watch", &["upgrade", "status", "-w"]));
+    assert!(
+        one.line()
+            .ends_with("watch/main  upgrade 3.4.34 -> 3.5.27  Rolling  0/3  going on")
+    );
+    assert!(all.line().contains("watch/main"));
+    assert!(all.line().ends_with("watch/other  no upgrade"));
+
+    let waiting = upgrade("Waiting", &json!("NoLeader"), "no leader", 2);
+    set(&client, "watch", "Etcd", "other", &with(waiting)).await;
+    assert!(all.line().ends_with("Waiting  2/3  NoLeader: no leader"));
+    set(&client, "watch", "Etcd", "main", &rolling(1)).await;
+    for it in [&one, &all] {
+        assert!(it.line().contains("Rolling  1/3"));
+    }
+    let etcds = resources(&client, "watch", "Etcd");
+    etcds
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
+    for it in [&one, &all] {
+        assert!(it.line().ends_with("watch/main  deleted"));
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_tells_by_its_exit_code_whether_something_stands_against_it() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "preflight"]);
+    made(&client, "preflight", "main", &well()).await;
+    pods_of(&cluster, "preflight", 2);
+    let ask = || druid(&cluster, "preflight", &["preflight", "main"]);
+    let refused = ask().output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let text = said(&refused).0;
+    assert!(text.contains("1 reason stands against"), "{text}");
+    assert!(
+        text.contains("PodNotReady: pod main-2 is not ready"),
+        "{text}"
+    );
+
+    let ready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
+    let patch = [
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &ready.to_string(),
+    ];
+    let pod = ["-n", "preflight", "patch", "pod", "main-2"];
+    cluster.kubectl(&[&pod[..], &patch[..]].concat());
+    let clear = succeeds(ask());
+    assert!(
+        clear.contains("nothing stands against an upgrade"),
+        "{clear}"
+    );
+    assert_eq!(clear.matches("3.4.34").count(), 3, "{clear}");
+
+    let refused = upgrade("Refused", &json!("MemberUnreachable"), "main-2 is away", 0);
+    set(&client, "preflight", "Etcd", "main", &with(refused)).await;
+    let output = ask().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output)
+            .0
+            .contains("(MemberUnreachable): main-2 is away")
+    );
+}
+
+/// The name of the one task in a namespace.
+async fn task(client: &Client, namespace: &str) -> String {
+    let tasks = resources(client, namespace, "EtcdOpsTask");
+    for _ in 0..300 {
+        let found = tasks.list(&ListParams::default()).await.unwrap().items;
+        if let Some(task) = found.first() {
+            return task.metadata.name.clone().unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no task was made");
+}
+
+fn ended(state: &str, more: &Value) -> Value {
+    let mut status = json!({
+        "state": state, "lastTransitionTime": AT,
+        "lastOperation": {
+            "type": "Execution", "state": "Completed", "description": "so it was",
+            "runID": "r", "lastUpdateTime": AT,
+        },
+    });
+    let more = more.as_object().unwrap().clone();
+    status.as_object_mut().unwrap().extend(more);
+    status
+}
+
+/// Takes a snapshot in a namespace of its own, and ends the task; what was printed.
+async fn followed(
+    cluster: &Cluster,
+    client: &Client,
+    (namespace, flags): (&str, &[&str]),
+    end: &Value,
+) -> Output {
+    cluster.kubectl(&["create", "namespace", namespace]);
+    made(client, namespace, "main", &well()).await;
+    let args = [&["snapshot", "main", "--wait"], flags].concat();
+    let mut command = druid(cluster, namespace, &args);
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = piped.spawn().unwrap();
+    let name = task(client, namespace).await;
+    let tasks = resources(client, namespace, "EtcdOpsTask");
+    let made = tasks.get(&name).await.unwrap().data;
+    assert_eq!(made["spec"]["etcdName"], "main");
+    let asked = &made["spec"]["config"]["onDemandSnapshot"];
+    let kind = flags[0].trim_start_matches('-');
+    assert_eq!(asked["type"], kind);
+    assert_eq!(asked["isFinal"] == true, flags.len() == 2, "{asked}");
+    assert!(
+        name.starts_with(&format!("main-snapshot-{kind}-")),
+        "{name}"
+    );
+    let going = ended("InProgress", &json!({}));
+    set(client, namespace, "EtcdOpsTask", &name, &going).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    set(client, namespace, "EtcdOpsTask", &name, end).await;
+    child.wait_with_output().unwrap()
+}
+
+#[tokio::test]
+async fn a_snapshot_is_followed_to_its_end_and_only_success_is_0() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let snapshot = json!({ "result": { "snapshot": {
+        "name": "Full-00000000-00000101-1000.gz", "revision": 101, "size": 4711, "sha256": "abcd",
+    } } });
+    let error = json!({ "lastErrors": [{
+        "code": "ERR", "description": "no store", "observedAt": AT,
+    }] });
+    for (asked, state, more, code, says) in [
+        (
+            ("snapshot-a", &["--full"][..]),
+            "Succeeded",
+            &snapshot,
+            0,
+            &[
+                "abcd",
+                "Full-00000000-00000101-1000.gz",
+                "101",
+                "4711 bytes",
+            ][..],
+        ),
+        (
+            ("snapshot-b", &["--delta"]),
+            "Rejected",
+            &error,
+            1,
+            &["Rejected: so it was: no store"],
+        ),
+        (
+            ("snapshot-c", &["--full", "--final"]),
+            "Failed",
+            &error,
+            1,
+            &["Failed: so it was"],
+        ),
+    ] {
+        let output = followed(&cluster, &client, asked, &ended(state, more)).await;
+        let (out, error) = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{out}{error}");
+        let all = out + &error;
+        for word in [says, &["InProgress: so it was"]].concat() {
+            assert!(all.contains(word), "{word} in {all}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_nobody_takes_is_not_waited_for_for_ever() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "snapshot-late"]);
+    made(&client, "snapshot-late", "main", &well()).await;
+    let args = ["snapshot", "main", "--full", "--wait", "--timeout", "2s"];
+    let output = druid(&cluster, "snapshot-late", &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = said(&output).1;
+    assert!(
+        error.contains("not over after 2 s") && error.contains("kubectl get eot"),
+        "{error}"
+    );
+    let left = task(&client, "snapshot-late").await;
+    let tasks = resources(&client, "snapshot-late", "EtcdOpsTask");
+    let deleted = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let all = tasks.list(&ListParams::default()).await.unwrap().items;
+        for task in all.iter().filter_map(|it| it.metadata.name.as_deref()) {
+            let params = DeleteParams::default();
+            tasks.delete(task, &params).await.unwrap();
+        }
+        all.iter()
+            .any(|it| it.metadata.name.as_ref() == Some(&left))
+    };
+    let args = ["snapshot", "main", "--delta", "--wait"];
+    let mut waits = druid(&cluster, "snapshot-late", &args);
+    let waits = waits.stderr(Stdio::piped()).spawn().unwrap();
+    assert!(deleted.await);
+    let error = said(&waits.wait_with_output().unwrap()).1;
+    assert!(error.contains("deleted before it was over"), "{error}");
+    let without = succeeds(druid(
+        &cluster,
+        "snapshot-late",
+        &["snapshot", "main", "--delta"],
+    ));
+    assert!(without.contains("is created"), "{without}");
+}

@@ -1,0 +1,494 @@
+//! `druid operator`, the program: how it begins, who leads, how it ends.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot ask fails"
+)]
+
+mod common_cluster;
+mod common_kube;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+use common_cluster::Cluster;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const HEAD: &str =
+    "apiVersion: config.druid.gardener.cloud/v1alpha1\nkind: OperatorConfiguration\n";
+
+fn druid(kubeconfig: Option<&Path>) -> Command {
+    let mut druid = Command::new(cargo_bin("druid"));
+    druid.arg("operator").stdin(Stdio::null());
+    for variable in [
+        "IMAGEVECTOR_OVERWRITE",
+        "KUBECONFIG",
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "RUST_LOG",
+    ] {
+        druid.env_remove(variable);
+    }
+    if let Some(path) = kubeconfig {
+        druid.arg("--kubeconfig").arg(path);
+    }
+    druid
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One that runs, and is killed when it is dropped.
+struct Operator {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Operator {
+    /// With a lease of 3 s in the namespace.
+    fn start(kubeconfig: &Path, namespace: &str, pod: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let election =
+            "{ enabled: true, leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 200ms }";
+        let text = format!(
+            "{HEAD}server: {{ metrics: {{ bindAddress: 127.0.0.1, port: {port} }} }}\n\
+             leaderElection: {election}\n"
+        );
+        let config = write(&dir, "config.yaml", &text);
+        let log = File::create(dir.path().join("log")).unwrap();
+        let child = druid(Some(kubeconfig))
+            .arg("--config")
+            .arg(config)
+            .args(["--namespace", namespace])
+            .env("POD_NAME", pod)
+            .env("POD_NAMESPACE", namespace)
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, port, dir }
+    }
+
+    /// Status and body, if it answers.
+    fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    /// Until it is as ready as this.
+    fn is(&self, says: &str) -> Duration {
+        let start = Instant::now();
+        until(says, || {
+            self.get("/readyz").filter(|(_, body)| body.trim() == says)
+        });
+        start.elapsed()
+    }
+
+    fn leads(&self) -> bool {
+        let (_, text) = self.get("/metrics").unwrap();
+        let line = "leader_election_master_status{name=\"druid-leader-election\"} ";
+        let value = text.lines().find_map(|it| it.strip_prefix(line));
+        value.unwrap() == "1"
+    }
+
+    /// The lines of its log, each a JSON object.
+    fn log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+            .collect()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(pid, signal).unwrap();
+    }
+
+    /// Its exit code, once it has ended.
+    fn ended(&mut self) -> Option<i32> {
+        until("it has ended", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn holder(cluster: &Cluster, namespace: &str) -> String {
+    let of = [
+        "--namespace",
+        namespace,
+        "get",
+        "lease",
+        "druid-leader-election",
+    ];
+    let path = ["-o", "jsonpath={.spec.holderIdentity}"];
+    cluster.kubectl(&[&of[..], &path].concat())
+}
+
+/// Applies our definitions, once for each cluster.
+fn define(cluster: &Cluster) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = common_kube::client(cluster).await;
+        common_kube::define(&client).await;
+    });
+}
+
+#[test]
+fn all_that_is_wrong_with_the_configuration_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = format!(
+        "{HEAD}featureGates: {{ UpgradeEtcd: true }}\n\
+         controllers: {{ etcd: {{ concurrentSyncs: 0, etcdStatusSyncPeriod: soon }} }}\n\
+         logging: {{ logFormat: xml }}\n"
+    );
+    let output = druid(None)
+        .arg("--config")
+        .arg(write(&dir, "config.yaml", &wrong))
+        .env(
+            "IMAGEVECTOR_OVERWRITE",
+            write(&dir, "images.yaml", "images: [{ tag: a }]"),
+        )
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for part in [
+        "there is no feature gate \"UpgradeEtcd\"",
+        "controllers.etcd.concurrentSyncs: 0 cannot be",
+        "controllers.etcd.etcdStatusSyncPeriod: \"soon\"",
+        "logging.logFormat: \"xml\" is not known: write json or text",
+        "images.yaml: entry 1 of the image vector has no name",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_is_no_yaml_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = write(&dir, "broken.yaml", "a: [");
+    for (path, part) in [
+        (
+            Path::new("/nowhere/config.yaml"),
+            "/nowhere/config.yaml: cannot be read",
+        ),
+        (&broken, "broken.yaml: is no YAML"),
+    ] {
+        let output = druid(None).arg("--config").arg(path).output().unwrap();
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn the_flags_from_before_there_was_a_file_are_read_and_judged_by_their_names() {
+    let flags = [
+        "--enable-leader-election",
+        "--enable-etcd-spec-auto-reconcile=false",
+        "--etcd-workers=-1",
+        "--etcd-status-sync-period=0s",
+        "--feature-gates=UpgradeEtcdVersion=maybe",
+    ];
+    let output = druid(None).args(flags).output().unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for part in [
+        "--etcd-workers: -1 cannot be",
+        "--etcd-status-sync-period: \"0s\"",
+        "--feature-gates: \"UpgradeEtcdVersion=maybe\" sets no feature gate",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    // One that no flag is called is no command line at all.
+    let output = druid(None).arg("--etcd-worker=1").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+}
+
+#[test]
+fn the_help_says_what_it_is_told_by() {
+    let output = druid(None).arg("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "IMAGEVECTOR_OVERWRITE",
+        "Exit codes",
+        "druid crds | kubectl apply",
+        "--etcd-ops-task-requeue-interval",
+        "OperatorConfiguration",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let output = druid(None).arg("-h").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("--etcd-workers"), "short: {text}");
+}
+
+#[test]
+fn outside_of_a_pod_it_asks_for_a_kubeconfig() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(&dir, "config.yaml", HEAD);
+    let output = druid(None)
+        .arg("--config")
+        .arg(&config)
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("--kubeconfig or KUBECONFIG"), "{text}");
+}
+
+#[test]
+fn definitions_that_are_missing_or_not_ours_are_named_with_the_remedy() {
+    let cluster = Cluster::start();
+    let ends_with = |part: &str| {
+        let mut operator = Operator::start(&cluster.kubeconfig(), "default", "alone");
+        assert_eq!(operator.ended(), Some(1));
+        let log = operator.log();
+        let last = &log.last().unwrap()["error"];
+        let text = last.as_str().unwrap();
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains("druid crds | kubectl apply"), "{text}");
+    };
+    ends_with("there is no custom resource etcds.druid.gardener.cloud");
+
+    let mut definitions = common_kube::definitions();
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
+    for definition in &mut definitions {
+        if definition["spec"]["names"]["kind"] == "Etcd" {
+            let fields = definition.pointer_mut(status).unwrap();
+            fields.as_object_mut().unwrap().remove("upgrade").unwrap();
+        }
+    }
+    cluster.apply(&definitions);
+    ends_with("has no field status.upgrade");
+}
+
+#[test]
+fn an_api_server_that_is_away_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let server = format!("https://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "users": [{ "name": "c", "user": { "token": "t" } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    let kubeconfig = write(&dir, "kubeconfig", &kubeconfig.to_string());
+    let mut operator = Operator::start(&kubeconfig, "default", "alone");
+    operator.is("waiting for the custom resources");
+    assert_eq!(operator.get("/readyz").unwrap().0, 503);
+    assert_eq!(operator.get("/healthz").unwrap().0, 200);
+    assert_eq!(operator.get("/else").unwrap().0, 404);
+    let waits = |it: &Value| it["message"] == "waiting for the custom resources";
+    until("it says so", || {
+        operator
+            .log()
+            .iter()
+            .filter(|it| waits(it))
+            .nth(1)
+            .map(drop)
+    });
+    operator.signal(Signal::SIGTERM);
+    assert_eq!(operator.ended(), Some(0));
+}
+
+/// A task whose Etcd there is not, so that the controller has something to say about it.
+fn task(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": { "etcdName": "none", "config": { "onDemandSnapshot": { "type": "full" } } },
+    })
+}
+
+fn until_rejected(cluster: &Cluster, namespace: &str, name: &str) {
+    let of = ["--namespace", namespace, "get", "etcdopstask", name];
+    let path = ["-o", "jsonpath={.status.state}"];
+    until("the task is rejected", || {
+        let state = cluster.kubectl(&[&of[..], &path].concat());
+        (state == "Rejected").then_some(())
+    });
+}
+
+#[test]
+fn one_of_two_works_and_the_other_takes_over() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "two"]);
+    cluster.apply(&[task("two", "first")]);
+    let begun = Instant::now();
+    let mut a = Operator::start(&cluster.kubeconfig(), "two", "a");
+    a.is("ok: leads");
+    let took = begun.elapsed();
+    println!("leads {took:?} after the start");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    until_rejected(&cluster, "two", "first");
+    assert_eq!(holder(&cluster, "two"), "a");
+
+    let mut b = Operator::start(&cluster.kubeconfig(), "two", "b");
+    b.is("ok: another leads");
+    assert_eq!(b.get("/readyz").unwrap().0, 200);
+    assert!(a.leads() && !b.leads());
+
+    a.signal(Signal::SIGKILL);
+    assert_eq!(a.ended(), None);
+    let took = b.is("ok: leads");
+    println!("takes over {took:?} after the leader was killed");
+    // Not before the lease of the dead one is over.
+    assert!(took > Duration::from_secs(2), "{took:?}");
+    assert_eq!(holder(&cluster, "two"), "b");
+    cluster.apply(&[task("two", "second")]);
+    until_rejected(&cluster, "two", "second");
+
+    let mut c = Operator::start(&cluster.kubeconfig(), "two", "c");
+    c.is("ok: another leads");
+    b.signal(Signal::SIGTERM);
+    assert_eq!(b.ended(), Some(0));
+    let took = c.is("ok: leads");
+    println!("takes over {took:?} after the leader ended in order");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    c.signal(Signal::SIGTERM);
+    assert_eq!(c.ended(), Some(0));
+    assert_eq!(holder(&cluster, "two"), "");
+    let first = &c.log()[0];
+    assert_eq!(first["message"], "the operator starts");
+    assert_eq!(
+        first["gates"],
+        "UseEtcdWrapper=true,UpgradeEtcdVersion=false"
+    );
+    assert_eq!(first["etcd"], "3.4.34");
+}
+
+#[test]
+fn the_rights_in_the_manifests_are_enough_and_no_more() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "rights"]);
+    let mut objects = xtask::deploy::objects(false, None).unwrap();
+    objects.retain(|it| it["kind"] != "CustomResourceDefinition");
+    cluster.apply(&objects);
+    let token = cluster.token("druid-system", "druid");
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": {
+            "server": cluster.server(), "certificate-authority": cluster.ca(),
+        } }],
+        "users": [{ "name": "c", "user": { "token": token } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = write(&dir, "kubeconfig", &kubeconfig.to_string());
+    cluster.apply(&[task("rights", "one")]);
+    let operator = Operator::start(&kubeconfig, "rights", "restricted");
+    operator.is("ok: leads");
+    until_rejected(&cluster, "rights", "one");
+    let refused = |it: &Value| it.to_string().contains("forbidden");
+    assert!(!operator.log().iter().any(refused));
+
+    let account = "--as=system:serviceaccount:druid-system:druid";
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "members", "namespace": "rights" },
+        "rules": druid_core::render::role_rules(),
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": { "name": "members", "namespace": "rights" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "members" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "main", "namespace": "rights" }],
+    });
+    for (name, object) in [("role", role), ("binding", binding)] {
+        let file = write(&dir, name, &object.to_string());
+        cluster.kubectl(&[account, "create", "--filename", file.to_str().unwrap()]);
+    }
+    for (verb, resource) in [
+        ("create", "secrets"),
+        ("get", "nodes"),
+        ("create", "pods"),
+        ("delete", "persistentvolumeclaims"),
+        ("create", "etcds.druid.gardener.cloud"),
+        ("create", "clusterroles.rbac.authorization.k8s.io"),
+    ] {
+        let asked = [
+            account,
+            "auth",
+            "can-i",
+            verb,
+            resource,
+            "--namespace=rights",
+        ];
+        let answer = cluster.try_kubectl(&asked);
+        assert_eq!(answer.stdout, b"no\n", "{verb} {resource}");
+    }
+}
+
+#[test]
+fn whoever_loses_the_lease_ends_at_once() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "lost"]);
+    let mut operator = Operator::start(&cluster.kubeconfig(), "lost", "mine");
+    operator.is("ok: leads");
+    let patch = r#"{"spec":{"holderIdentity":"thief"}}"#;
+    let of = [
+        "--namespace",
+        "lost",
+        "patch",
+        "lease",
+        "druid-leader-election",
+    ];
+    cluster.kubectl(&[&of[..], &["--type=merge", "-p", patch]].concat());
+    let begun = Instant::now();
+    assert_eq!(operator.ended(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(holder(&cluster, "lost"), "thief");
+    let log = operator.log();
+    let last = log.last().unwrap()["error"].as_str().unwrap();
+    assert!(last.contains("druid-leader-election was lost"), "{last}");
+}

@@ -1,0 +1,154 @@
+//! What goes wrong on the way: no snapshot, a member that is down, an operator that is
+//! killed. Members that are well stay so.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::common_operator::etcd::Address;
+use crate::common_operator::space::{Space, condition, enabled, text};
+use crate::common_operator::writer::Writer;
+use crate::common_operator::{NEW, Operator, eventually};
+
+/// Nobody waits so long for a write if no member goes, not on a busy machine either.
+const UNTOUCHED: Duration = Duration::from_secs(3);
+
+/// A store that nobody can write to, as long as there is this.
+struct Closed(PathBuf);
+
+impl Closed {
+    fn new(bucket: PathBuf) -> Self {
+        allow(&bucket, 0o500);
+        Self(bucket)
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        allow(&self.0, 0o700);
+    }
+}
+
+/// Of a directory and all in it.
+fn allow(directory: &Path, mode: u32) {
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(mode)).unwrap();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.path().is_dir() {
+            allow(&entry.path(), mode);
+        }
+    }
+}
+
+#[test]
+fn three_failed_snapshots_halt_an_upgrade_until_somebody_says_that_he_has_seen_it() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let space = Space::new(operator, "halt");
+    space.ready("main", &space.spec("main"));
+    let (before, since) = (space.pods("main"), space.mark());
+    let closed = Closed::new(space.bucket("main"));
+    space.patch("main", &enabled(true));
+    let upgrade = space.await_phase("main", 1, NEW, "Blocked");
+    assert_eq!(upgrade["attempts"], 3);
+    assert_eq!(upgrade["reason"], "SnapshotFailed");
+    let etcd = space.etcd("main");
+    assert_eq!(condition(&etcd, "UpgradeComplete"), "False");
+    assert_eq!(condition(&etcd, "Ready"), "True");
+    space.await_event("Warning", "UpgradeHalted");
+    let tasks = space.tasks();
+    assert_eq!(tasks.len(), 3, "{tasks:?}");
+    assert!(tasks.values().all(|it| it == "Failed"), "{tasks:?}");
+    assert_eq!(space.pods("main"), before);
+    assert_eq!(space.first_deletion(since), None);
+
+    let _works = Operator::works();
+    // That it could go on now is not enough.
+    drop(closed);
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(space.etcd("main")["status"]["upgrade"]["phase"], "Blocked");
+    assert_eq!(space.tasks(), tasks);
+    let annotation = "druid.gardener.cloud/acknowledge-upgrade-halt";
+    space.patch(
+        "main",
+        &json!({ "metadata": { "annotations": { annotation: "1" } } }),
+    );
+    // The sidecar takes its time after so many failures.
+    let task = "main-upgrade-2-try-1";
+    eventually("the snapshot is taken", || {
+        (space.tasks().get(task)? == "Succeeded").then_some(())
+    });
+    space.await_phase("main", 2, NEW, "Succeeded");
+    space.restarted_once("main", &before, since);
+    assert_eq!(space.tasks().len(), 4);
+}
+
+#[test]
+fn with_a_member_down_nobody_is_touched_until_it_is_back() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "down");
+    space.ready("main", &space.spec("main"));
+    let (before, since) = (space.pods("main"), space.mark());
+    space.signal_etcd("main-1", Signal::SIGSTOP);
+    eventually("the client Service leaves it out", || {
+        let ready = |pod: &Value| condition(pod, "Ready");
+        let pod = space.operator.cluster.get(space.name, "pod", "main-1");
+        (ready(&pod) == "False").then_some(())
+    });
+    let writer = Writer::start(Address::plain(space.client("main")));
+    writer.gap();
+    space.patch("main", &enabled(true));
+    let why = space.until("main", "says why it waits", |it| {
+        let upgrade = &it["status"]["upgrade"];
+        let refused = upgrade["phase"] == "Refused" || upgrade["phase"] == "Waiting";
+        let named = text(&upgrade["message"]).contains("main-1");
+        (refused && named).then(|| upgrade.clone())
+    });
+    assert!(why["reason"].is_string(), "{why}");
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(space.first_deletion(since), None);
+    assert_eq!(space.pods("main"), before);
+    writer.await_more();
+    // It would be the time of an election and more.
+    let gap = writer.gap();
+    assert!(gap < UNTOUCHED, "{gap:?}");
+
+    space.signal_etcd("main-1", Signal::SIGCONT);
+    space.until("main", "is upgraded", |it| {
+        let upgrade = &it["status"]["upgrade"];
+        (upgrade["to"] == NEW && upgrade["phase"] == "Succeeded").then_some(())
+    });
+    space.restarted_once("main", &before, since);
+    writer.finish();
+}
+
+#[test]
+fn an_operator_that_is_killed_again_and_again_comes_to_the_same_end() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "killed");
+    space.ready("main", &space.spec("main"));
+    let (before, since) = (space.pods("main"), space.mark());
+    let writer = Writer::start(Address::plain(space.client("main")));
+    space.patch("main", &enabled(true));
+    // Each time as soon as it has done something more.
+    for done in 0..3 {
+        eventually("a member goes", || {
+            (!space.tasks().is_empty() && space.made(since).len() >= done).then_some(())
+        });
+        space.operator.kill();
+    }
+    space.await_phase("main", 1, NEW, "Succeeded");
+    space.restarted_once("main", &before, since);
+    assert_eq!(space.tasks().len(), 1, "{:?}", space.tasks());
+    assert_eq!(space.tasks()["main-upgrade-1-try-1"], "Succeeded");
+    writer.finish();
+}

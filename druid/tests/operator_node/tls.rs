@@ -1,0 +1,135 @@
+//! TLS on all three paths: clients, peers, sidecars, each with an authority of its own. The sidecar of the
+//! leading member is asked for snapshots, and no other.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
+
+use crate::common_operator::etcd::{Address, Tls};
+use crate::common_operator::space::{Space, enabled};
+use crate::common_operator::writer::Writer;
+use crate::common_operator::{NEW, OLD, Operator};
+
+const SPACE: &str = "tls";
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// A certificate and its key.
+    fn issue(&self, names: &[String]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// All names that a member goes by.
+fn names() -> Vec<String> {
+    let mut names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "main-local".to_owned(),
+    ];
+    for service in ["main-client", "*.main-peer"] {
+        for domain in ["", ".tls", ".tls.svc", ".tls.svc.cluster.local"] {
+            names.push(format!("{service}{domain}"));
+        }
+    }
+    names
+}
+
+fn secret(name: &str, data: &[(&str, &str)]) -> Value {
+    let data: serde_json::Map<_, _> = data
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value))))
+        .collect();
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": name, "namespace": SPACE },
+        "data": data,
+    })
+}
+
+/// Makes the Secrets of a path, and returns a client of it.
+fn path(space: &Space, path: &str, authority: &Authority) -> Tls {
+    let server = authority.issue(&names());
+    let client = authority.issue(&["client".to_owned()]);
+    let pair = |name: &str, (certificate, key): &(String, String)| {
+        secret(
+            &format!("{path}-{name}"),
+            &[("tls.crt", certificate), ("tls.key", key)],
+        )
+    };
+    space.operator.cluster.apply(&[
+        secret(&format!("{path}-ca"), &[("ca.crt", &authority.pem)]),
+        pair("server", &server),
+        pair("client", &client),
+    ]);
+    Tls {
+        ca: authority.pem.clone(),
+        certificate: client.0,
+        key: client.1,
+        name: "localhost".to_owned(),
+    }
+}
+
+#[test]
+fn with_tls_on_all_paths_it_goes_up_and_back() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, SPACE);
+
+    let tls = path(&space, "client", &Authority::new());
+    path(&space, "backup", &Authority::new());
+    path(&space, "peer", &Authority::new());
+    let of = |path: &str| {
+        let name = |it: &str| json!({ "name": format!("{path}-{it}") });
+        json!({
+            "tlsCASecretRef": name("ca"),
+            "serverTLSSecretRef": name("server"),
+            "clientTLSSecretRef": name("client"),
+        })
+    };
+    let mut spec = space.spec("main");
+    spec["etcd"] = json!({ "clientUrlTls": of("client"), "peerUrlTls": of("peer") });
+    spec["backup"]["tls"] = of("backup");
+    space.ready("main", &spec);
+    assert_eq!(space.versions("main", Some(&tls)), [OLD.to_owned()].into());
+    let writer = Writer::start(Address {
+        ip: space.client("main"),
+        tls: Some(tls.clone()),
+    });
+
+    let (before, since) = (space.pods("main"), space.mark());
+    space.patch("main", &enabled(true));
+    space.await_phase("main", 1, NEW, "Succeeded");
+    space.restarted_once("main", &before, since);
+    assert_eq!(space.versions("main", Some(&tls)), [NEW.to_owned()].into());
+    let only = ("main-upgrade-1-try-1".to_owned(), "Succeeded".to_owned());
+    assert_eq!(space.tasks(), [only].into());
+
+    let (before, since) = (space.pods("main"), space.mark());
+    space.patch("main", &enabled(false));
+    space.await_phase("main", 2, OLD, "Succeeded");
+    space.restarted_once("main", &before, since);
+    assert_eq!(space.versions("main", Some(&tls)), [OLD.to_owned()].into());
+    writer.finish();
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask demo upgrade`, as a person runs it, where containers can run: the whole way there and
+//! back under load. Times are not looked at: other tests may run at the same time.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot look fails"
+)]
+
+mod common_named;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common_named::Named;
+use druid_core::report::{Outcome, Report};
+use druid_core::version::Version;
+
+const OLD: Version = Version::new(3, 4, 34);
+const NEW: Version = Version::new(3, 5, 27);
+/// What an interrupted demo exits with.
+const INTERRUPTED: i32 = 130;
+
+/// The druid of the same build.
+fn druid() -> PathBuf {
+    let druid = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("druid");
+    assert!(druid.exists(), "run `cargo test --workspace`");
+    druid
+}
+
+fn demo(cluster: &Named, report: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args(["demo", "upgrade", "--name", &cluster.0, "--druid"])
+        .arg(druid())
+        .arg("--report")
+        .arg(report)
+        .stdin(Stdio::null());
+    command
+}
+
+/// What is there of a demo and of the operator.
+fn left(cluster: &Named) -> Vec<String> {
+    let name = cluster.0.parse().unwrap();
+    let kubectl = |args: &[&str]| {
+        let mut kubectl = xtask::cluster::cli::kubectl(&name).unwrap();
+        let output = kubectl.args(args).arg("--output=name").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = kubectl(&["get", "namespaces,crds,clusterroles,persistentvolumes"]);
+    let ours = |line: &&str| line.contains("druid") || line.starts_with("persistentvolume/");
+    all.lines().filter(ours).map(str::to_owned).collect()
+}
+
+/// One that is interrupted as soon as there is an Etcd removes what it made.
+fn interrupted(cluster: &Named, report: &Path) {
+    let mut child = demo(cluster, report)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("] create: 3 members ready")));
+    let pid = child.id().to_string();
+    let status = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(status.success());
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
+    assert!(!report.exists());
+    assert_eq!(left(cluster), [""; 0]);
+}
+
+#[test]
+fn the_demo_loses_nothing_restarts_each_member_once_and_leaves_nothing_behind() {
+    let cluster = Named::new("demo");
+    if !cluster.up() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("report");
+    interrupted(&cluster, &place);
+
+    let output = demo(&cluster, &place).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{output:?}");
+    let text = std::fs::read_to_string(place.join("report.json")).unwrap();
+    let report: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!(report.outcome, Outcome::Passed, "{}", report.reason);
+    assert_eq!(report.broken_promises(), [""; 0]);
+    // The load was there all along.
+    assert!(report.writes.acknowledged > 1_000, "{:?}", report.writes);
+    assert_eq!(report.writes.lost, 0);
+    assert_eq!(report.hash_kv.equal, Some(true));
+    assert_eq!(report.linearizable, Some(true));
+    assert_eq!(report.snapshots_taken, Some(1));
+    assert!(report.snapshot.unwrap().revision > 0);
+    assert_eq!(report.rolls.len(), 2);
+    for roll in &report.rolls {
+        assert_eq!((roll.leader_changes, roll.restarts), (1, 3), "{roll:?}");
+    }
+    assert_eq!(report.members.len(), 3);
+    for member in &report.members {
+        assert_eq!(member.versions, [OLD, NEW, OLD], "{member:?}");
+        assert_eq!(member.restarts, 2, "{member:?}");
+    }
+    let durations = report.durations.unwrap();
+    assert!(durations.create.ms > 0 && durations.upgrade.ms > 0 && durations.rollback.ms > 0);
+    let writes = report.operator_writes.unwrap();
+    assert!(writes.upgrade["delete pods"] >= 3, "{writes:?}");
+    assert!(
+        said.contains("Passed: a cluster of 3 members went 3.4.34"),
+        "{said}"
+    );
+    assert_eq!(left(&cluster), [""; 0]);
+}
