@@ -853,7 +853,9 @@ fn the_way_back_holds_nobody() {
     }
     let record = ready(NEW, OLD);
     let bare = step(&want(OLD), &record, &seen);
-    let Step::Act(_) = bare else { panic!("{bare:?}") };
+    let Step::Act(_) = bare else {
+        panic!("{bare:?}")
+    };
     assert_eq!(step(&back, &record, &seen), bare);
 }
 

@@ -235,7 +235,11 @@ impl Operator {
             biased;
             () = told(&mut stopped) => {}
             Some(ended) = controllers.join_next() => {
-                return Err(OperatorError::Ended { of: ended? });
+                let of = ended?;
+                // It may have been told to stop since the line above was looked at.
+                if !*self.stopped.borrow() {
+                    return Err(OperatorError::Ended { of });
+                }
             }
         }
         self.tell.send_replace(Stage::Ends);

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::common_operator::etcd::Address;
+use crate::common_operator::etcd::{Address, Tls};
 use crate::common_operator::space::{Pod, Space, text};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{NEW, OLD, Operator};
 
-fn upgrade(policy: &Value) -> Value {
+pub(crate) fn upgrade(policy: &Value) -> Value {
     json!({ "spec": { "upgrade": policy } })
 }
 
 /// Goes up, and holds the last member. Returns its name.
-fn held(space: &Space, before: &BTreeMap<String, Pod>) -> String {
+pub(crate) fn held(space: &Space, before: &BTreeMap<String, Pod>, tls: Option<&Tls>) -> String {
     let policy = json!({ "enabled": true, "holdLast": true });
     space.patch("main", &upgrade(&policy));
     let status = space.until("main", "holds the last member", |it| {
@@ -32,7 +32,7 @@ fn held(space: &Space, before: &BTreeMap<String, Pod>) -> String {
     };
     assert!(text(&status["message"]).contains(last), "{status}");
     let both = [OLD.to_owned(), NEW.to_owned()];
-    assert_eq!(space.versions("main", None), both.into());
+    assert_eq!(space.versions("main", tls), both.into());
     last.clone()
 }
 
@@ -46,7 +46,7 @@ fn the_way_back_from_the_middle_leaves_the_member_that_was_held_alone() {
     space.ready("main", &space.spec("main"));
     let (before, since) = (space.pods("main"), space.mark());
     let writer = Writer::start(Address::plain(space.client("main")));
-    let last = held(&space, &before);
+    let last = held(&space, &before, None);
 
     space.patch("main", &upgrade(&json!({ "enabled": false })));
     space.await_phase("main", 2, OLD, "Succeeded");
@@ -69,7 +69,7 @@ fn what_is_changed_in_the_middle_is_there_in_the_end() {
     space.ready("main", &space.spec("main"));
     let (before, since) = (space.pods("main"), space.mark());
     let writer = Writer::start(Address::plain(space.client("main")));
-    held(&space, &before);
+    held(&space, &before, None);
 
     let memory = json!({ "requests": { "memory": "64Mi" } });
     space.patch(

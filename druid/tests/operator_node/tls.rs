@@ -1,11 +1,15 @@
 //! TLS on all three paths: clients, peers, sidecars, each with an authority of its own. The sidecar of the
-//! leading member is asked for snapshots, and no other.
+//! leading member is asked for snapshots, and no other. In the middle of a roll one of their Secrets
+//! vanishes, and comes back with other certificates of the same authority.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
+use super::edits::{held, upgrade};
 use crate::common_operator::etcd::{Address, Tls};
 use crate::common_operator::space::{Space, enabled};
 use crate::common_operator::writer::Writer;
@@ -97,7 +101,8 @@ fn with_tls_on_all_paths_it_goes_up_and_back() {
     let _works = Operator::works();
     let space = Space::new(operator, SPACE);
 
-    let tls = path(&space, "client", &Authority::new());
+    let clients = Authority::new();
+    let tls = path(&space, "client", &clients);
     path(&space, "backup", &Authority::new());
     path(&space, "peer", &Authority::new());
     let of = |path: &str| {
@@ -119,7 +124,22 @@ fn with_tls_on_all_paths_it_goes_up_and_back() {
     });
 
     let (before, since) = (space.pods("main"), space.mark());
-    space.patch("main", &enabled(true));
+    let last = held(&space, &before, Some(&tls));
+    for name in ["client-client", "client-server"] {
+        space.kubectl(&["delete", "secret", name]);
+        let missing = format!("Secret `{name}`, which spec.etcd.clientUrlTls.");
+        space.until("main", "says what is missing", |it| {
+            let errors = it["status"]["lastErrors"].to_string();
+            errors.contains(&missing).then_some(())
+        });
+    }
+    space.patch("main", &upgrade(&json!({ "holdLast": false })));
+    writer.await_more();
+    std::thread::sleep(Duration::from_secs(3));
+    writer.await_more();
+    assert_eq!(space.pods("main")[&last].uid, before[&last].uid);
+    // Whoever has the client's certificate of before is still let in.
+    path(&space, "client", &clients);
     space.await_phase("main", 1, NEW, "Succeeded");
     space.restarted_once("main", &before, since);
     assert_eq!(space.versions("main", Some(&tls)), [NEW.to_owned()].into());
