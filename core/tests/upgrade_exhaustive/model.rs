@@ -208,6 +208,11 @@ impl World {
         }
     }
 
+    /// Whether the new release is asked for.
+    pub(crate) fn goes_up(&self) -> bool {
+        self.target.version == NEW
+    }
+
     fn want(&self, setup: &Setup) -> Want {
         Want {
             target: self.target.make(),

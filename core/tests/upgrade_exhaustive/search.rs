@@ -146,10 +146,15 @@ impl Ends {
             }
             seen.push(here);
             let (next, step) = world.fair(setup)?;
-            let held = matches!(
-                &step,
-                Step::Wait(wait) if matches!(wait.why, Why::HeldLast { .. } | Why::PausedAfter { .. })
-            );
+            // The way back holds nobody.
+            let held = match &step {
+                Step::Wait(wait) => match wait.why {
+                    Why::HeldLast { .. } => world.goes_up(),
+                    Why::PausedAfter { .. } => true,
+                    _ => false,
+                },
+                _ => false,
+            };
             let foreign = setup.broken != Broken::Nothing && next.has_foreign_failure();
             if held || foreign || matches!(step, Step::Done | Step::Halt(_)) {
                 self.0.extend(seen);

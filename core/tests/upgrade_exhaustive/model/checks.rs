@@ -89,7 +89,8 @@ impl World {
         }
         let remaining = self.on_another_release().count();
         let arrived = self.cluster.members.len() - remaining;
-        if want.policy.hold_last && remaining == 1 && member.state == State::Up {
+        let goes_up = member.kind.version < self.cluster.template.version;
+        if want.policy.hold_last && goes_up && remaining == 1 && member.state == State::Up {
             return broken("the last one is held");
         }
         let limit = want.policy.pause_after;
@@ -121,7 +122,7 @@ impl World {
         }
         let others = self.on_another_release().count();
         let held = |member: &Member| {
-            let last = others == 1 && member.kind.version != self.target.version;
+            let last = others == 1 && member.kind.version < self.target.version;
             want.policy.hold_last && last
         };
         let off = cluster.members.iter().filter(|m| m.kind != self.target);
