@@ -102,8 +102,8 @@ pub struct Passed {
     pub seen: Witnessed,
     /// How often each member's pod was replaced, or a container in it started again.
     pub restarts: BTreeMap<String, u64>,
-    /// What the operator wrote, see [`OperatorWrites`].
-    pub operator_writes: BTreeMap<String, u64>,
+    /// What the operator wrote, if somebody counted; see [`OperatorWrites`].
+    pub operator_writes: Option<BTreeMap<String, u64>>,
     /// Full snapshots that were taken for it.
     pub snapshots: u64,
 }
@@ -190,7 +190,9 @@ pub fn report(facts: Facts) -> Report {
     let rolls: Vec<Roll> = facts.passes.iter().map(|it| roll(it, &since)).collect();
     let of = |pass| facts.passes.iter().find(move |it| it.pass == pass);
     let took = |pass| of(pass).map_or(0, |it| milliseconds(it.switched, it.done));
-    let wrote = |pass| of(pass).map_or_else(BTreeMap::new, |it| it.operator_writes.clone());
+    let wrote =
+        |pass| of(pass).map_or_else(|| Some(BTreeMap::new()), |it| it.operator_writes.clone());
+    let wrote = wrote(Pass::Upgrade).zip(wrote(Pass::Rollback));
     let changes = |pass| of(pass).map_or(0, |it| it.seen.leader_changes);
     let (first, last) = (facts.passes.first(), of(Pass::Upgrade));
     let unknown = Version::new(0, 0, 0);
@@ -231,10 +233,7 @@ pub fn report(facts: Facts) -> Report {
             rollback: seconds(took(Pass::Rollback)),
         }),
         snapshots_taken: Some(facts.passes.iter().map(|it| it.snapshots).sum()),
-        operator_writes: Some(OperatorWrites {
-            upgrade: wrote(Pass::Upgrade),
-            rollback: wrote(Pass::Rollback),
-        }),
+        operator_writes: wrote.map(|(upgrade, rollback)| OperatorWrites { upgrade, rollback }),
         rolls,
         timeline: Timeline {
             members: facts.account.members.clone(),
@@ -322,7 +321,7 @@ mod tests {
                 broken: Vec::new(),
             },
             restarts: [("main-0".to_owned(), 1)].into(),
-            operator_writes: [("patch etcds/status".to_owned(), 9)].into(),
+            operator_writes: Some([("patch etcds/status".to_owned(), 9)].into()),
             snapshots: u64::from(pass == Pass::Upgrade),
         }
     }

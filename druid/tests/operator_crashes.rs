@@ -25,9 +25,7 @@ enum Dies {
 }
 
 fn install(cluster: &Cluster, gate: bool, dies: Dies) {
-    let build = Build {
-        stamp: "of-the-test".to_owned(),
-    };
+    let build = Build::loaded("of-the-test".to_owned());
     let mut objects = deploy::objects(gate, Some(&build)).unwrap();
     let deployment = objects.iter_mut().find(|it| it["kind"] == "Deployment");
     let pod = &mut deployment.unwrap()["spec"]["template"]["spec"];

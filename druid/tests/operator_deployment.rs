@@ -15,9 +15,7 @@ const OF: &str = "deployment/druid";
 const SOON: Duration = Duration::from_secs(5);
 
 fn build() -> Build {
-    Build {
-        stamp: "of-the-test".to_owned(),
-    }
+    Build::loaded("of-the-test".to_owned())
 }
 
 fn install(cluster: &Cluster, gate: bool) {

@@ -3,17 +3,17 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::ValueEnum;
 use serde_json::Value;
-use xtask::cluster::{ClusterName, cli};
 use xtask::deploy::{self, Build, CONFIG_MAP, NAME, NAMESPACE};
 
 use crate::make_image;
 use crate::root;
+use crate::target::{self, Target};
 
 /// How long the operator may take to be ready.
 const READY: &str = "--timeout=120s";
@@ -27,9 +27,8 @@ pub(crate) struct Deploy {
     /// Build druid without optimisation if there is no image yet
     #[arg(long)]
     debug: bool,
-    /// The cluster
-    #[arg(long, default_value_t)]
-    name: ClusterName,
+    #[command(flatten)]
+    cluster: target::Options,
 }
 
 /// A feature gate.
@@ -62,13 +61,13 @@ pub(crate) struct Installed {
 /// Installs the operator, or brings what is there to what it should be.
 pub(crate) fn run(options: &Deploy) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();
-    let cluster = &options.name;
+    let cluster = &options.cluster.target();
     // That it is up, before anything is built for it.
-    cli::kubectl(cluster)?;
-    let archive = archive(options.debug)?;
+    cluster.kubectl()?;
     let gate = options.gate.map(|gate| gate == Gate::On);
     let mut installed = None;
-    if !install(cluster, &archive, gate, &mut installed)? {
+    let archive = || archive(options.debug);
+    if !install(cluster, archive, gate, &mut installed)? {
         return Ok(ExitCode::FAILURE);
     }
     let before = installed.and_then(|it| it.before);
@@ -94,14 +93,16 @@ pub(crate) fn archive(debug: bool) -> Result<PathBuf, Box<dyn Error>> {
 /// Does it; `gate`: as it is, if it is not said. Before the first change, `done` says what was there.
 /// False if it does not become ready, for reasons that are printed.
 pub(crate) fn install(
-    cluster: &ClusterName,
-    archive: &Path,
+    cluster: &Target,
+    archive: impl FnOnce() -> Result<PathBuf, Box<dyn Error>>,
     gate: Option<bool>,
     done: &mut Option<Installed>,
 ) -> Result<bool, Box<dyn Error>> {
-    let build = Build::of(archive)?;
-    if loaded(cluster)?.as_deref() != Some(&build.stamp) {
-        cli::load(Some(cluster), archive)?;
+    let (build, archive) = cluster.build(archive)?;
+    if let Some(archive) = archive
+        && loaded(cluster)?.as_deref() != Some(&build.stamp)
+    {
+        cluster.load(&archive)?;
         println!("{}: loaded", archive.display());
     }
     let before = self::gate(cluster)?;
@@ -113,41 +114,35 @@ pub(crate) fn install(
 }
 
 /// Switches the gate of an operator that is installed, and does not wait for it.
-pub(crate) fn switch(
-    cluster: &ClusterName,
-    gate: bool,
-    build: &Build,
-) -> Result<(), Box<dyn Error>> {
+pub(crate) fn switch(cluster: &Target, gate: bool, build: &Build) -> Result<(), Box<dyn Error>> {
     let mut objects = deploy::objects(gate, Some(build))?;
     objects.retain(|it| it["kind"] == "Deployment" || it["metadata"]["name"] == CONFIG_MAP);
     apply(cluster, &objects)
 }
 
 /// Removes the operator, with all that [`install`] makes.
-pub(crate) fn uninstall(cluster: &ClusterName) -> Result<(), Box<dyn Error>> {
-    let mut kubectl = cli::kubectl(cluster)?;
+pub(crate) fn uninstall(cluster: &Target) -> Result<(), Box<dyn Error>> {
+    let mut kubectl = cluster.kubectl()?;
     kubectl.args(["delete", "--ignore-not-found", "--timeout=90s"]);
     kubectl.arg("--filename=-");
     feed(kubectl, &deploy::objects(false, None)?)
 }
 
-fn next(cluster: &ClusterName, gate: bool) {
-    let named = if *cluster == ClusterName::default() {
-        String::new()
-    } else {
-        format!(" --name {cluster}")
-    };
-    println!("  eval \"$(cargo xtask cluster env{named})\"");
-    println!("  $KUBECTL apply -f deploy/example.yaml");
-    println!("  $KUBECTL get etcds --all-namespaces --watch");
-    println!("  $KUBECTL --namespace {NAMESPACE} logs deployment/{NAME} --follow");
+fn next(cluster: &Target, gate: bool) {
+    let (kubectl, flags) = (cluster.typed(), cluster.flags());
+    if let Some(environment) = cluster.environment() {
+        println!("  {environment}");
+    }
+    println!("  {kubectl} apply -f deploy/example.yaml");
+    println!("  {kubectl} get etcds --all-namespaces --watch");
+    println!("  {kubectl} --namespace {NAMESPACE} logs deployment/{NAME} --follow");
     let other = if gate { "off" } else { "on" };
-    println!("  cargo xtask deploy{named} --gate {other}");
+    println!("  cargo xtask deploy{flags} --gate {other}");
 }
 
 /// One object as the API server has it.
-fn get(cluster: &ClusterName, kind: &str, name: &str) -> Result<Option<Value>, Box<dyn Error>> {
-    let mut kubectl = cli::kubectl(cluster)?;
+fn get(cluster: &Target, kind: &str, name: &str) -> Result<Option<Value>, Box<dyn Error>> {
+    let mut kubectl = cluster.kubectl()?;
     kubectl.args(["--namespace", NAMESPACE, "get", kind, name]);
     kubectl.args([
         "--ignore-not-found",
@@ -162,20 +157,20 @@ fn get(cluster: &ClusterName, kind: &str, name: &str) -> Result<Option<Value>, B
 }
 
 /// The build that the operator runs.
-fn loaded(cluster: &ClusterName) -> Result<Option<String>, Box<dyn Error>> {
+fn loaded(cluster: &Target) -> Result<Option<String>, Box<dyn Error>> {
     let deployment = get(cluster, "deployment", NAME)?.unwrap_or_default();
     let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
     Ok(annotations["checksum/image"].as_str().map(str::to_owned))
 }
 
-fn gate(cluster: &ClusterName) -> Result<Option<bool>, Box<dyn Error>> {
+fn gate(cluster: &Target) -> Result<Option<bool>, Box<dyn Error>> {
     let map = get(cluster, "configmap", CONFIG_MAP)?;
     Ok(map.as_ref().and_then(deploy::gate_of))
 }
 
 /// Gives objects to the API server.
-pub(crate) fn apply(cluster: &ClusterName, objects: &[Value]) -> Result<(), Box<dyn Error>> {
-    let mut kubectl = cli::kubectl(cluster)?;
+pub(crate) fn apply(cluster: &Target, objects: &[Value]) -> Result<(), Box<dyn Error>> {
+    let mut kubectl = cluster.kubectl()?;
     kubectl.args(["apply", "--server-side", "--force-conflicts"]);
     kubectl.args(["--field-manager=xtask", "--filename=-"]);
     feed(kubectl, objects)
@@ -200,10 +195,10 @@ fn feed(mut kubectl: Command, objects: &[Value]) -> Result<(), Box<dyn Error>> {
 }
 
 /// Waits for it. If it does not come, says what the cluster knows of it.
-fn rolled_out(cluster: &ClusterName) -> Result<bool, Box<dyn Error>> {
+fn rolled_out(cluster: &Target) -> Result<bool, Box<dyn Error>> {
     let deployment = format!("deployment/{NAME}");
     let ask = |args: &[&str]| -> Result<Command, Box<dyn Error>> {
-        let mut kubectl = cli::kubectl(cluster)?;
+        let mut kubectl = cluster.kubectl()?;
         kubectl.args(["--namespace", NAMESPACE]).args(args);
         Ok(kubectl)
     };

@@ -12,6 +12,7 @@ mod make_image;
 mod mutants;
 mod rehearse;
 mod suite;
+mod target;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use common_named::Named;
 use druid_core::report::{Outcome, Report};
 use druid_core::version::Version;
+use serde_json::{Value, json};
 
 const OLD: Version = Version::new(3, 4, 34);
 const NEW: Version = Version::new(3, 5, 27);
@@ -112,4 +113,40 @@ fn the_demo_loses_nothing_restarts_each_member_once_and_leaves_nothing_behind() 
         "{said}"
     );
     assert_eq!(left(&cluster), [""; 0]);
+    as_somebody_elses(&cluster, directory.path());
+}
+
+/// The same cluster by its kubeconfig, with an Etcd of a person's own.
+fn as_somebody_elses(cluster: &Named, directory: &Path) {
+    let example = xtask::root().join("deploy/example.yaml");
+    let mut etcd: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
+    etcd["metadata"]["name"] = json!("mine");
+    etcd["spec"]["backup"]["store"]["container"] = json!("mine");
+    let mine = directory.join("mine.yaml");
+    std::fs::write(&mine, etcd.to_string()).unwrap();
+    let report = directory.join("theirs");
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "eval \"$(\"$0\" cluster env --name \"$1\")\" && unset AUDIT_LOG CONTAINERD_SOCK && \
+             exec \"$0\" demo upgrade --kubeconfig \"$KUBECONFIG\" --image druid.local/druid \
+             --etcd \"$2\" --report \"$3\"",
+        ])
+        .arg(env!("CARGO_BIN_EXE_xtask"))
+        .arg(&cluster.0)
+        .args([&mine, &report])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{output:?}");
+    let text = std::fs::read_to_string(report.join("report.json")).unwrap();
+    let report: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!(report.outcome, Outcome::Passed, "{}", report.reason);
+    assert_eq!(report.writes.lost, 0);
+    assert_eq!(report.snapshots_taken, Some(1));
+    // Nobody lets us read what the API server wrote down.
+    assert!(report.operator_writes.is_none());
+    assert_eq!(left(cluster), [""; 0]);
 }

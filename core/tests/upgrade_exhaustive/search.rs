@@ -146,15 +146,10 @@ impl Ends {
             }
             seen.push(here);
             let (next, step) = world.fair(setup)?;
+            let waits = |why: fn(&Why) -> bool| matches!(&step, Step::Wait(it) if why(&it.why));
             // The way back holds nobody.
-            let held = match &step {
-                Step::Wait(wait) => match wait.why {
-                    Why::HeldLast { .. } => world.goes_up(),
-                    Why::PausedAfter { .. } => true,
-                    _ => false,
-                },
-                _ => false,
-            };
+            let held = world.goes_up() && waits(|it| matches!(it, Why::HeldLast { .. }))
+                || waits(|it| matches!(it, Why::PausedAfter { .. }));
             let foreign = setup.broken != Broken::Nothing && next.has_foreign_failure();
             if held || foreign || matches!(step, Step::Done | Step::Halt(_)) {
                 self.0.extend(seen);

@@ -77,9 +77,7 @@ impl Operator {
     /// With other objects.
     pub(crate) fn install_with(&self, gate: bool, change: impl FnOnce(&mut Vec<Value>)) {
         let _only = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let build = Build {
-            stamp: "of-the-test".to_owned(),
-        };
+        let build = Build::loaded("of-the-test".to_owned());
         let mut objects = deploy::objects(gate, Some(&build)).unwrap();
         change(&mut objects);
         self.cluster.apply(&objects);

@@ -152,3 +152,43 @@ fn an_operator_that_is_killed_again_and_again_comes_to_the_same_end() {
     assert_eq!(space.tasks()["main-upgrade-1-try-1"], "Succeeded");
     writer.finish();
 }
+
+#[test]
+fn a_volume_that_is_not_there_is_told_with_what_kubernetes_says_of_it() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "volumes");
+    let mut spec = space.spec("main");
+    spec["replicas"] = json!(1);
+    spec["storageClass"] = json!("late");
+    space.create("main", &spec);
+    let volumes = |etcd: &Value| {
+        let all = etcd["status"]["conditions"].as_array()?;
+        all.iter()
+            .find(|it| it["type"] == "DataVolumesReady")
+            .cloned()
+    };
+    let told = space.until("main", "tells of its volumes", |it| {
+        volumes(it).filter(|it| it["status"] == "False")
+    });
+    assert_eq!(told["reason"], "FoundWarningsForDataVolumes");
+    let message = text(&told["message"]);
+    let claim = "Warning for PVC volumes/main-main-0:";
+    let why = "storageclass.storage.k8s.io \"late\" not found";
+    assert!(
+        message.contains(claim) && message.contains(why),
+        "{message}"
+    );
+
+    let class = space.kubectl(&["get", "storageclass", "host-path", "-o", "json"]);
+    let mut class: Value = serde_json::from_str(&class).unwrap();
+    class["metadata"] = json!({ "name": "late" });
+    space.operator.cluster.apply(&[class]);
+    space.await_ready("main");
+    space.until("main", "has its volume", |it| {
+        volumes(it).filter(|it| it["status"] == "True")
+    });
+    space.kubectl(&["delete", "storageclass", "late"]);
+}

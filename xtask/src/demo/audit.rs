@@ -8,6 +8,9 @@ use serde::Deserialize;
 /// The lease of the operator's leader election.
 const LEASE: &str = "druid-leader-election";
 
+/// How often something was written, by what it was, like `patch etcds/status`.
+pub(super) type Counts = BTreeMap<String, u64>;
+
 /// A request, as far as it matters here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +47,7 @@ pub(super) fn count<'a>(
     user: &str,
     namespace: &str,
     windows: &[(Timestamp, Timestamp)],
-) -> Vec<BTreeMap<String, u64>> {
+) -> Vec<Counts> {
     let mut counts = vec![BTreeMap::new(); windows.len()];
     let user_words = format!("\"{user}\"");
     for line in lines.filter(|line| line.contains(&user_words)) {

@@ -21,8 +21,8 @@ use druid_core::report::{Mark, Pass, Report, Snapshot, Step, StepResult};
 use jiff::Timestamp;
 use serde_json::Value;
 use thiserror::Error;
-use xtask::cluster::ClusterName;
 
+use crate::target;
 use stage::Stage;
 use witnesses::{Load, Witnesses};
 
@@ -43,7 +43,7 @@ const REST: Duration = Duration::from_secs(2);
 pub(crate) enum Demo {
     /// A cluster of three members under load goes from etcd 3.4.34 to 3.5.27 and back
     ///
-    /// In the cluster that is up (`cargo xtask cluster up`). Installs the operator and makes its images
+    /// In the cluster that is up (`cargo xtask cluster up`), or in your own (--kubeconfig). Installs the operator and makes its images
     /// first if they are not there, and removes what it made in the end, in whatever way it ends.
     /// Exits with 0 only if no acknowledged write was lost, all members ended up with the same data,
     /// each was restarted once per direction, and the leader changed once per direction; with 2 if a
@@ -57,9 +57,14 @@ pub(crate) struct Upgrade {
     /// Write report.json, in the shape of that of a rehearsal, into this directory
     #[arg(long, value_name = "DIRECTORY")]
     report: Option<PathBuf>,
-    /// The cluster
-    #[arg(long, default_value_t)]
-    name: ClusterName,
+    #[command(flatten)]
+    cluster: target::Options,
+    /// Show it with this Etcd in place of deploy/example.yaml
+    ///
+    /// For instance with a bucket, which a cluster of several nodes needs. It has three members, a store and no TLS.
+    /// Its Secrets can be in the same file, as other documents.
+    #[arg(long, value_name = "FILE")]
+    etcd: Option<PathBuf>,
     /// Build druid without optimisation if there is no image yet
     #[arg(long)]
     debug: bool,
@@ -99,7 +104,7 @@ fn seconds(duration: Duration) -> String {
 pub(crate) fn run(demo: &Demo) -> Result<ExitCode, Box<dyn Error>> {
     let Demo::Upgrade(options) = demo;
     let mut witnesses = Witnesses::new(now())?;
-    let mut stage = Stage::new(options.name.clone())?;
+    let mut stage = Stage::new(options.cluster.target())?;
     let held = hold(options, &mut stage, &mut witnesses);
     println!("removing what was made");
     let removed = stage.remove();
@@ -185,7 +190,7 @@ fn hold(
 
     witnesses.watch(stage)?;
     let began = now();
-    stage.make_etcd(story.started)?;
+    stage.make_etcd(options.etcd.as_deref(), story.started)?;
     let create_ms = witnesses.until_ready(began, MEMBERS, CREATION)?;
     let detail = format!("{MEMBERS} members ready after {}", told::seconds(create_ms));
     story.passed("create", began, detail);
@@ -215,8 +220,8 @@ fn hold(
     let ends = passes.iter().skip(1).map(|it| it.switched).chain([now()]);
     let windows: Vec<_> = passes.iter().map(|it| it.switched).zip(ends).collect();
     let writes = stage.audited(&windows)?;
-    for (passed, writes) in passes.iter_mut().zip(writes) {
-        passed.operator_writes = writes;
+    for (passed, writes) in passes.iter_mut().zip(writes.into_iter().flatten()) {
+        passed.operator_writes = Some(writes);
     }
     Ok(report(Facts {
         druid: env!("CARGO_PKG_VERSION").to_owned(),
@@ -283,7 +288,7 @@ fn one_pass(
         done,
         seen,
         restarts: restarts.iter().map(more).collect(),
-        operator_writes: std::collections::BTreeMap::new(),
+        operator_writes: None,
         snapshots: witnesses.snapshots() - snapshots_before,
     })
 }

@@ -2,7 +2,7 @@
 //! the load, and the backups on the node.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use druid_core::render::BUCKETS;
@@ -10,7 +10,6 @@ use druid_core::version::Version;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use thiserror::Error;
-use xtask::cluster::{ClusterName, cli};
 use xtask::{deploy, image};
 
 use super::MEMBERS;
@@ -18,6 +17,7 @@ use super::audit;
 use crate::command::output;
 use crate::install::{self, Installed};
 use crate::root;
+use crate::target::Target;
 
 /// Where everything is.
 const NAMESPACE: &str = "druid-demo";
@@ -43,6 +43,15 @@ enum StageError {
     /// Somebody's.
     #[error("there is a namespace {NAMESPACE}, and no demo made it; delete it")]
     Namespace,
+    /// Another number of Etcds than one.
+    #[error("{} has {} Etcds; the demo is about one", .0.display(), .1)]
+    Etcds(PathBuf, u32),
+    /// The load asks three members.
+    #[error("{}: spec.replicas is not {MEMBERS}; the demo is about {MEMBERS} members", .0.display())]
+    Replicas(PathBuf),
+    /// There would be no snapshot.
+    #[error("{}: no spec.backup.store; the demo is about the snapshot too", .0.display())]
+    Store(PathBuf),
     /// The operator is not ready.
     #[error("the operator does not run; what the cluster knows of it stands above")]
     NotReady,
@@ -53,7 +62,7 @@ enum StageError {
 
 /// What was made.
 pub(super) struct Stage {
-    cluster: ClusterName,
+    cluster: Target,
     installed: Option<Installed>,
     namespace: bool,
     bucket: Option<String>,
@@ -67,8 +76,8 @@ pub(super) fn releases() -> Result<[Version; 2], Box<dyn Error>> {
 
 impl Stage {
     /// Nothing, in a cluster that is up.
-    pub(super) fn new(cluster: ClusterName) -> Result<Self, Box<dyn Error>> {
-        cli::kubectl(&cluster)?;
+    pub(super) fn new(cluster: Target) -> Result<Self, Box<dyn Error>> {
+        cluster.kubectl()?;
         Ok(Self {
             cluster,
             installed: None,
@@ -79,7 +88,7 @@ impl Stage {
 
     /// kubectl in the namespace of the demo. Nothing that it waits for comes from a keyboard.
     pub(super) fn kubectl(&self) -> Result<Command, Box<dyn Error>> {
-        let mut kubectl = cli::kubectl(&self.cluster)?;
+        let mut kubectl = self.cluster.kubectl()?;
         kubectl
             .args(["--namespace", NAMESPACE])
             .stdin(Stdio::null());
@@ -93,21 +102,20 @@ impl Stage {
         debug: bool,
     ) -> Result<(), Box<dyn Error>> {
         let directory = tempfile::tempdir()?;
-        let archive = match druid {
+        let archive = || match druid {
             Some(druid) => {
                 let archive = directory.path().join("druid.tar");
                 image::druid(druid, &image::RELEASES, &archive)?;
-                archive
+                Ok(archive)
             }
-            None => install::archive(debug)?,
+            None => install::archive(debug),
         };
         // Before the first thing is changed.
         let others = self.etcds()?;
         if !others.is_empty() {
             return Err(StageError::Others(others).into());
         }
-        let installed =
-            install::install(&self.cluster, &archive, Some(false), &mut self.installed)?;
+        let installed = install::install(&self.cluster, archive, Some(false), &mut self.installed)?;
         if !installed {
             return Err(StageError::NotReady.into());
         }
@@ -156,17 +164,43 @@ impl Stage {
         install::apply(&self.cluster, &[namespace])
     }
 
-    /// Makes the Etcd: that of `deploy/example.yaml`, with a directory of its own for backups.
-    pub(super) fn make_etcd(&mut self, started: Timestamp) -> Result<(), Box<dyn Error>> {
-        let text = std::fs::read_to_string(root().join("deploy/example.yaml"))?;
-        let mut etcd: Value = serde_saphyr::from_str(&text)?;
-        let bucket = format!("{NAMESPACE}-{}", started.as_millisecond());
-        etcd["metadata"]["namespace"] = NAMESPACE.into();
-        etcd["metadata"]["name"] = ETCD.into();
-        etcd["spec"]["backup"]["store"]["container"] = bucket.clone().into();
-        etcd["spec"]["backup"]["store"]["prefix"] = format!("{NAMESPACE}--{ETCD}").into();
-        self.bucket = Some(bucket);
-        install::apply(&self.cluster, &[etcd])
+    /// Makes the Etcd: that of `deploy/example.yaml`, with a directory of its own for backups, or what
+    /// is in a file.
+    pub(super) fn make_etcd(
+        &mut self,
+        file: Option<&Path>,
+        started: Timestamp,
+    ) -> Result<(), Box<dyn Error>> {
+        let path = file.map_or_else(|| root().join("deploy/example.yaml"), Path::to_owned);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut objects: Vec<Value> = serde_saphyr::from_multiple(&text)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut etcds = 0;
+        for object in &mut objects {
+            object["metadata"]["namespace"] = NAMESPACE.into();
+            if object["kind"] == "Etcd" {
+                object["metadata"]["name"] = ETCD.into();
+                etcds += 1;
+                if object["spec"]["replicas"] != MEMBERS {
+                    return Err(StageError::Replicas(path).into());
+                }
+                if object["spec"]["backup"]["store"].is_null() {
+                    return Err(StageError::Store(path).into());
+                }
+                if file.is_none() {
+                    let bucket = format!("{NAMESPACE}-{}", started.as_millisecond());
+                    let store = &mut object["spec"]["backup"]["store"];
+                    store["container"] = bucket.clone().into();
+                    store["prefix"] = format!("{NAMESPACE}--{ETCD}").into();
+                    self.bucket = Some(bucket);
+                }
+            }
+        }
+        if etcds != 1 {
+            return Err(StageError::Etcds(path, etcds).into());
+        }
+        install::apply(&self.cluster, &objects)
     }
 
     /// Makes the pod of the load, and returns the command that talks to it.
@@ -174,6 +208,11 @@ impl Stage {
         let members = (0..MEMBERS)
             .map(|it| format!("{ETCD}-{it}=http://{ETCD}-{it}.{ETCD}-peer.{NAMESPACE}.svc:2379"));
         let members: Vec<_> = members.collect();
+        let build = &self
+            .installed
+            .as_ref()
+            .ok_or(StageError::NotInstalled)?
+            .build;
         let seed = started.subsec_nanosecond().unsigned_abs();
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -185,7 +224,7 @@ impl Stage {
                 "automountServiceAccountToken": false,
                 "containers": [{
                     "name": LOAD,
-                    "image": image::name(image::RELEASES[1]),
+                    "image": build.image(image::RELEASES[1]),
                     "imagePullPolicy": "IfNotPresent",
                     "stdin": true,
                     "stdinOnce": true,
@@ -219,19 +258,22 @@ impl Stage {
         install::switch(&self.cluster, gate, &installed.build)
     }
 
-    /// What the operator wrote in our namespace, in each window.
+    /// What the operator wrote in our namespace, in each window, if that is written down anywhere.
     pub(super) fn audited(
         &self,
         windows: &[(Timestamp, Timestamp)],
-    ) -> Result<Vec<std::collections::BTreeMap<String, u64>>, Box<dyn Error>> {
-        let log = std::fs::read(cli::audit_log(&self.cluster)?)?;
+    ) -> Result<Option<Vec<audit::Counts>>, Box<dyn Error>> {
+        let Some(log) = self.cluster.audit_log()? else {
+            return Ok(None);
+        };
+        let log = std::fs::read(log)?;
         let log = String::from_utf8_lossy(&log);
         let user = format!(
             "system:serviceaccount:{}:{}",
             deploy::NAMESPACE,
             deploy::NAME
         );
-        Ok(audit::count(log.lines(), &user, NAMESPACE, windows))
+        Ok(Some(audit::count(log.lines(), &user, NAMESPACE, windows)))
     }
 
     /// Removes all of it. Goes on where something does not go, and says what did not.
@@ -249,7 +291,11 @@ impl Stage {
             return Ok(());
         }
         Err(format!(
-            "not everything was removed, `cargo xtask cluster down` removes the rest: {}",
+            "not everything was removed{}: {}",
+            match self.cluster {
+                Target::Ours(_) => ", `cargo xtask cluster down` removes the rest",
+                Target::Theirs { .. } => "",
+            },
             failed.join("; ")
         )
         .into())
@@ -266,7 +312,7 @@ impl Stage {
             [&of[..], &["delete", "etcd", ETCD]].concat(),
             ["delete", "namespace", NAMESPACE].to_vec(),
         ] {
-            let mut kubectl = cli::kubectl(&self.cluster)?;
+            let mut kubectl = self.cluster.kubectl()?;
             kubectl.args(args).stdin(Stdio::null());
             output(kubectl.args(["--ignore-not-found", "--timeout=90s"]))?;
         }
@@ -276,7 +322,10 @@ impl Stage {
 
     fn remove_bucket(&mut self) -> Result<(), Box<dyn Error>> {
         if let Some(bucket) = self.bucket.take() {
-            cli::remove_on_node(&self.cluster, &Path::new(BUCKETS).join(bucket))?;
+            let directory = Path::new(BUCKETS).join(bucket);
+            if !self.cluster.remove_on_node(&directory)? {
+                println!("  left on the nodes: {}", directory.display());
+            }
         }
         Ok(())
     }

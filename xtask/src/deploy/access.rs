@@ -71,7 +71,8 @@ fn rights() -> Rights {
         (("", "persistentvolumeclaims"), &READ),
         (("", "secrets"), &READ),
         (("discovery.k8s.io", "endpointslices"), &READ),
-        (("", "events"), &["create", "patch"]),
+        // Those about claims are read.
+        (("", "events"), &["create", "list", "patch"]),
         (("events.k8s.io", "events"), &["create", "patch"]),
     ];
     all.into_iter()

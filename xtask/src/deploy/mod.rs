@@ -51,9 +51,11 @@ pub enum DeployError {
     },
 }
 
-/// An image of ours that a node was given.
+/// The images that nodes run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
+    /// Their name without the tag.
+    pub repository: String,
     /// Differs from that of another build.
     pub stamp: String,
 }
@@ -79,7 +81,28 @@ impl Build {
             hash.update(&buffer[..read]);
         }
         let stamp = image::hex(&hash.finalize());
-        Ok(Self { stamp })
+        Ok(Self::loaded(stamp))
+    }
+
+    /// Our own images, which a node was given.
+    pub fn loaded(stamp: String) -> Self {
+        Self {
+            repository: image::REPOSITORY.to_owned(),
+            stamp,
+        }
+    }
+
+    /// Those that nodes pull from a repository. What its tags stand for is taken never to change.
+    pub fn pulled(repository: &str) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            stamp: "pulled".to_owned(),
+        }
+    }
+
+    /// The image with this release of etcd.
+    pub fn image(&self, release: &str) -> String {
+        image::name_in(&self.repository, release)
     }
 }
 

@@ -47,10 +47,10 @@ logging:
 }
 
 /// Images of this build in place of those that are built in: no registry is asked for any.
-fn images() -> Value {
+fn images(build: &Build) -> Value {
     let [base, next] = RELEASES;
     let entry = |name: &str, release: &str| {
-        let image = image::name(release);
+        let image = build.image(release);
         json!({ "name": name, "ref": image, "etcdVersion": release })
     };
     json!({ "images": [
@@ -83,8 +83,8 @@ pub(super) fn config_maps(gate: bool, build: Option<&Build>) -> Vec<Value> {
         })
     };
     let mut maps = vec![map(CONFIG_MAP, "config.yaml", configuration(gate))];
-    if build.is_some() {
-        maps.push(map(IMAGE_MAP, "images.yaml", images().to_string()));
+    if let Some(build) = build {
+        maps.push(map(IMAGE_MAP, "images.yaml", images(build).to_string()));
     }
     maps
 }
@@ -94,7 +94,7 @@ pub(super) fn workload(gate: bool, build: Option<&Build>) -> Vec<Value> {
     let selector = json!({ "app.kubernetes.io/name": NAME });
     let mut annotations = json!({ "checksum/config": checksum(&configuration(gate)) });
     if let Some(build) = build {
-        annotations["checksum/images"] = checksum(&images().to_string()).into();
+        annotations["checksum/images"] = checksum(&images(build).to_string()).into();
         annotations["checksum/image"] = build.stamp.clone().into();
     }
     vec![
@@ -153,7 +153,7 @@ fn pod(build: Option<&Build>) -> Value {
         "volumes": volumes,
         "containers": [{
             "name": "druid",
-            "image": image::name(RELEASES[1]),
+            "image": build.map_or_else(|| image::name(RELEASES[1]), |it| it.image(RELEASES[1])),
             "imagePullPolicy": "IfNotPresent",
             "args": ["operator", format!("--config={CONFIG}/config.yaml")],
             "env": environment,
@@ -201,13 +201,14 @@ mod tests {
 
     #[test]
     fn every_image_of_a_member_is_of_the_build() {
-        let vector = ImageVector::parse(&images()).unwrap();
+        let build = Build::pulled("r.example/a/druid");
+        let vector = ImageVector::parse(&images(&build)).unwrap();
         let vector = ImageVector::default().overridden_by(vector);
         for (release, etcd) in [Release::Base, Release::Next].into_iter().zip(RELEASES) {
             let found = vector.images(release).unwrap();
-            assert_eq!(found.etcd, image::name(etcd));
-            assert_eq!(found.backup_restore, image::name(etcd));
-            assert!(found.init.starts_with("druid.local/"));
+            assert_eq!(found.etcd, format!("r.example/a/druid:etcd-{etcd}"));
+            assert_eq!(found.backup_restore, found.etcd);
+            assert!(found.init.starts_with("r.example/a/druid:"));
             let version = vector.etcd_version(release).unwrap();
             assert_eq!(version.to_string(), etcd);
         }
@@ -215,9 +216,7 @@ mod tests {
 
     #[test]
     fn another_gate_or_another_build_replaces_the_pod_and_the_same_do_not() {
-        let build = |stamp: &str| Build {
-            stamp: stamp.to_owned(),
-        };
+        let build = |stamp: &str| Build::loaded(stamp.to_owned());
         let template = |gate, build: &Build| {
             let deployment = workload(gate, Some(build)).remove(0);
             deployment["spec"]["template"].clone()

@@ -68,10 +68,17 @@ pub enum ImageError {
     },
 }
 
-/// The name of the image with this release of etcd: `druid.local/druid:etcd-3.5.27`. No registry
-/// has it.
+/// What the images are called that we make, without the tag. No registry has them.
+pub const REPOSITORY: &str = "druid.local/druid";
+
+/// The name of the image with this release of etcd: `druid.local/druid:etcd-3.5.27`.
 pub fn name(release: &str) -> String {
-    format!("druid.local/druid:etcd-{release}")
+    name_in(REPOSITORY, release)
+}
+
+/// The same in another repository.
+pub fn name_in(repository: &str, release: &str) -> String {
+    format!("{repository}:etcd-{release}")
 }
 
 fn etcd(release: &str) -> Result<PathBuf, ImageError> {

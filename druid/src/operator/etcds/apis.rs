@@ -5,7 +5,7 @@ use druid_core::render::owner_labels;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Event as Reported, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
@@ -75,6 +75,28 @@ impl Apis {
     ) -> Result<Option<Secret>, ApiError> {
         let api = self.of::<Secret>(namespace);
         within("get a Secret", api.get_opt(name)).await
+    }
+
+    pub(super) async fn claim(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PersistentVolumeClaim>, ApiError> {
+        let api = self.of::<PersistentVolumeClaim>(namespace);
+        within("get a PersistentVolumeClaim", api.get_opt(name)).await
+    }
+
+    /// What was reported about a claim.
+    pub(super) async fn events_of_claim(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Vec<Reported>, ApiError> {
+        let fields =
+            format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={name}");
+        let params = ListParams::default().fields(&fields);
+        let api = self.of::<Reported>(namespace);
+        Ok(within("list the Events", api.list(&params)).await?.items)
     }
 
     pub(super) async fn task(

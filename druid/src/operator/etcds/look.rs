@@ -1,5 +1,6 @@
 //! One look at one Etcd: observe, decide, act, report.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use druid_core::api::{self, names};
@@ -8,6 +9,7 @@ use druid_core::reconcile::{Makes, Pace, Writing, release_of, wish};
 use druid_core::render::{self, Facts, HostPaths, Provider, Release, Spec};
 use druid_core::status::conditions::{Kind, find};
 use druid_core::status::operation::{Code, Component, Failure, Outcome};
+use druid_core::status::{ClaimWarning, Sought};
 use druid_core::upgrade::{Limits, Needs, Policy, Record, Shown, Step, Want};
 use druid_core::version::{Direction, Version};
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +18,7 @@ use thiserror::Error;
 
 use super::Context;
 use super::children::{self, Child};
+use super::claims;
 use super::heard::LeaseHeard;
 use super::members::{self, Certificates, Clients, MembersError};
 use super::removal::remove;
@@ -208,6 +211,8 @@ pub(super) struct Look<'a> {
     pub(super) spec: Spec,
     pub(super) memo: Memo,
     pub(super) world: World,
+    /// The volumes that its pods wait for.
+    pub(super) claims: Sought<BTreeMap<String, Vec<ClaimWarning>>>,
     pub(super) survey: Option<Survey>,
     pub(super) certificates: Certificates,
     pub(super) hosts: HostPaths,
@@ -239,6 +244,7 @@ impl<'a> Look<'a> {
         memo: Memo,
     ) -> Result<Self, LookError> {
         let world = world::world(&context.apis, named, &spec).await?;
+        let claims = claims::claims(&context.apis, &named.namespace, &world).await;
         let upgrade = etcd.status.as_ref().and_then(|it| it.upgrade.as_ref());
         let makes = Makes::read(upgrade.and_then(|it| it.revisions.as_deref()));
         let mut look = Self {
@@ -248,6 +254,7 @@ impl<'a> Look<'a> {
             spec,
             memo,
             world,
+            claims,
             survey: None,
             certificates: Certificates::default(),
             hosts: HostPaths::default(),

@@ -6,6 +6,7 @@
 
 mod apis;
 mod children;
+mod claims;
 mod heard;
 mod look;
 mod members;

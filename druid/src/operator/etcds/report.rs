@@ -218,7 +218,7 @@ impl Look<'_> {
             leases: members.collect(),
             stateful_set: self.set_facts(),
             pods: self.pod_facts(),
-            claims: Sought::Missing,
+            claims: self.claims.clone(),
             live: live.map(|it| it.etcd.clone()),
             thresholds: self.context.config.thresholds,
             previous: self.etcd.status.clone().unwrap_or_default(),
