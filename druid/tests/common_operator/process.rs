@@ -19,6 +19,12 @@ pub(crate) fn of_pod(uid: &str, program: &str) -> Vec<Pid> {
     found.collect()
 }
 
+/// Whether its first argument is this one.
+pub(crate) fn runs(process: Pid, command: &str) -> bool {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    line.split(|it| *it == 0).nth(1) == Some(command.as_bytes())
+}
+
 /// It may have ended meanwhile.
 pub(crate) fn signal(process: Pid, signal: Signal) {
     let _ = kill(process, signal);

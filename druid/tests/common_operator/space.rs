@@ -246,8 +246,27 @@ impl Space {
 
     /// Sends a signal to the etcd of a pod.
     pub(crate) fn signal_etcd(&self, pod: &str, signal: nix::sys::signal::Signal) {
+        self.signal(pod, "etcd", None, signal);
+    }
+
+    /// Sends a signal to the sidecar of a pod.
+    pub(crate) fn signal_sidecar(&self, pod: &str, signal: nix::sys::signal::Signal) {
+        self.signal(pod, "druid", Some("server"), signal);
+    }
+
+    fn signal(
+        &self,
+        pod: &str,
+        program: &str,
+        command: Option<&str>,
+        signal: nix::sys::signal::Signal,
+    ) {
         let object = self.cluster().get(self.name, "pod", pod);
-        let its = process::of_pod(object["metadata"]["uid"].as_str().unwrap(), "etcd");
+        let its = process::of_pod(object["metadata"]["uid"].as_str().unwrap(), program);
+        let its: Vec<_> = its
+            .into_iter()
+            .filter(|it| command.is_none_or(|command| process::runs(*it, command)))
+            .collect();
         assert_eq!(its.len(), 1, "{pod}");
         process::signal(its[0], signal);
     }

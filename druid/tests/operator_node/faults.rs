@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -191,4 +191,91 @@ fn a_volume_that_is_not_there_is_told_with_what_kubernetes_says_of_it() {
         volumes(it).filter(|it| it["status"] == "True")
     });
     space.kubectl(&["delete", "storageclass", "late"]);
+}
+
+/// How long the status may be behind what is so.
+const TOLD: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_quorum_that_is_lost_and_comes_back_is_told_at_once_and_not_before() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "quorum");
+    space.ready("main", &space.spec("main"));
+    let unready = |pod: &str| {
+        eventually("the client Service leaves it out", || {
+            let object = space.operator.cluster.get(space.name, "pod", pod);
+            (condition(&object, "Ready") == "False").then_some(())
+        });
+    };
+    let told = |all: &str, quorum: &str| {
+        space.until("main", "tells of its members", |it| {
+            let said = [condition(it, "AllMembersReady"), condition(it, "Ready")];
+            (said == [all, quorum]).then_some(())
+        });
+    };
+    space.signal_etcd("main-2", Signal::SIGSTOP);
+    unready("main-2");
+    told("False", "True");
+    // Two of three are a quorum, however long that goes on.
+    std::thread::sleep(TOLD);
+    assert_eq!(condition(&space.etcd("main"), "Ready"), "True");
+
+    space.signal_etcd("main-1", Signal::SIGSTOP);
+    unready("main-1");
+    let since = Instant::now();
+    told("False", "False");
+    let took = since.elapsed();
+    println!("told {took:?} after the pods were not ready");
+    assert!(took < TOLD, "{took:?}");
+
+    space.signal_etcd("main-1", Signal::SIGCONT);
+    space.signal_etcd("main-2", Signal::SIGCONT);
+    eventually("all pods are ready", || {
+        let pods = space.list("pods");
+        let ready = |it: &Value| condition(it, "Ready") == "True";
+        pods.iter().all(ready).then_some(())
+    });
+    let since = Instant::now();
+    told("True", "True");
+    let took = since.elapsed();
+    println!("told {took:?} after the pods were ready");
+    assert!(took < TOLD, "{took:?}");
+}
+
+#[test]
+fn sidecars_that_answer_nobody_stop_an_upgrade_with_a_reason_before_any_pod_is_touched() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "mute");
+    space.ready("main", &space.spec("main"));
+    let (before, since) = (space.pods("main"), space.mark());
+    for pod in before.keys() {
+        space.signal_sidecar(pod, Signal::SIGSTOP);
+    }
+    space.patch("main", &enabled(true));
+    let begun = Instant::now();
+    let upgrade = space.until("main", "says that there is no snapshot", |it| {
+        let upgrade = &it["status"]["upgrade"];
+        (upgrade["phase"] == "Blocked").then(|| upgrade.clone())
+    });
+    println!("halted {:?} after the gate: {upgrade:#}", begun.elapsed());
+    assert_eq!(upgrade["reason"], "SnapshotFailed");
+    assert_eq!(upgrade["attempts"], 3);
+    assert_eq!(space.pods("main"), before);
+    assert_eq!(space.first_deletion(since), None);
+    for pod in before.keys() {
+        space.signal_sidecar(pod, Signal::SIGCONT);
+    }
+    let annotation = "druid.gardener.cloud/acknowledge-upgrade-halt";
+    space.patch(
+        "main",
+        &json!({ "metadata": { "annotations": { annotation: "1" } } }),
+    );
+    space.await_phase("main", 2, NEW, "Succeeded");
+    space.restarted_once("main", &before, since);
 }
