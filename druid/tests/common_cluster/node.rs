@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,12 @@ impl Cluster {
     /// Where volumes are: a directory each.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.the_node().volumes()
+    }
+
+    /// Runs a program on the node, whatever comes of it.
+    pub(crate) fn on_node(&self, program: &str, args: &[&str]) -> std::process::Output {
+        let mut command = self.the_node().command(program);
+        command.args(args).stdin(Stdio::null()).output().unwrap()
     }
 
     /// What can be seen of it from outside.

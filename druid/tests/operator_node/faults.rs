@@ -279,3 +279,80 @@ fn sidecars_that_answer_nobody_stop_an_upgrade_with_a_reason_before_any_pod_is_t
     space.await_phase("main", 2, NEW, "Succeeded");
     space.restarted_once("main", &before, since);
 }
+
+/// Volumes of a class of their own, that of one member on a small file system.
+fn small_volumes(space: &Space, small: &str) {
+    let cluster = &space.operator.cluster;
+    let volumes = (0..3).map(|ordinal| {
+        let directory = format!("/tmp/full-{ordinal}");
+        let made = cluster.on_node("mkdir", &["--mode=777", &directory]);
+        assert!(made.status.success(), "{made:?}");
+        if directory == small {
+            let options = ["-t", "tmpfs", "-o", "size=200m,mode=777", "tmpfs", small];
+            let made = cluster.on_node("mount", &options);
+            assert!(made.status.success(), "{made:?}");
+        }
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": { "name": format!("full-{ordinal}") },
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": { "storage": "16Gi" },
+                "claimRef": { "namespace": space.name, "name": format!("main-main-{ordinal}") },
+                "hostPath": { "path": directory },
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "full",
+            },
+        })
+    });
+    cluster.apply(&volumes.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_volume_that_is_full_stops_its_member_and_no_other() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "full");
+    let small = "/tmp/full-1";
+    small_volumes(&space, small);
+    let mut spec = space.spec("main");
+    spec["storageClass"] = json!("full");
+    space.ready("main", &spec);
+    let (before, since) = (space.pods("main"), space.mark());
+    let writer = Writer::start(Address::plain(space.client("main")));
+    let ballast = format!("{small}/ballast");
+    let of = format!("of={ballast}");
+    let node = |program: &str, args: &[&str]| space.operator.cluster.on_node(program, args);
+    let filled = node("dd", &["if=/dev/zero", &of, "bs=64k"]);
+    assert!(String::from_utf8_lossy(&filled.stderr).contains("No space left"));
+    eventually("the member on it is down", || {
+        let pod = space.operator.cluster.get(space.name, "pod", "main-1");
+        (condition(&pod, "Ready") == "False").then_some(())
+    });
+
+    space.patch("main", &enabled(true));
+    let why = space.until("main", "says why it waits", |it| {
+        let upgrade = &it["status"]["upgrade"];
+        let refused = upgrade["phase"] == "Refused" || upgrade["phase"] == "Waiting";
+        let named = text(&upgrade["message"]).contains("main-1");
+        (refused && named).then(|| upgrade.clone())
+    });
+    println!("{}", why["message"]);
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(space.first_deletion(since), None);
+    let now = space.pods("main");
+    for healthy in ["main-0", "main-2"] {
+        assert_eq!(now[healthy], before[healthy]);
+    }
+    writer.await_more();
+
+    let removed = node("rm", &[&ballast]);
+    assert!(removed.status.success(), "{removed:?}");
+    space.until("main", "is upgraded", |it| {
+        let upgrade = &it["status"]["upgrade"];
+        (upgrade["to"] == NEW && upgrade["phase"] == "Succeeded").then_some(())
+    });
+    writer.finish();
+}

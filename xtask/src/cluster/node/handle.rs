@@ -86,6 +86,11 @@ impl Node {
         self.layout.directory().join("tmp/hostpath_pv")
     }
 
+    /// A command that runs in it, as its root.
+    pub fn command(&self, program: &str) -> Command {
+        self.started.room.command(program)
+    }
+
     /// What can be seen of it from outside.
     ///
     /// # Errors
