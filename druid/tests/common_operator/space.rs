@@ -14,7 +14,7 @@ use super::{Operator, eventually, list, process};
 use crate::common_cluster::Cluster;
 
 const KIND: &str = "etcds.druid.gardener.cloud";
-const TASKS: &str = "etcdopstasks.druid.gardener.cloud";
+pub(crate) const TASKS: &str = "etcdopstasks.druid.gardener.cloud";
 
 /// A pod, as far as tests compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
