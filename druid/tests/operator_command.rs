@@ -7,6 +7,8 @@
 
 mod common_cluster;
 mod common_kube;
+mod common_preflight;
+mod common_relay;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use common_cluster::Cluster;
+use common_relay::Relay;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -75,15 +78,20 @@ struct Operator {
 impl Operator {
     /// With a lease of 3 s in the namespace.
     fn start(kubeconfig: &Path, namespace: &str, pod: &str) -> Self {
+        let election =
+            "{ enabled: true, leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 200ms }";
+        Self::elected(kubeconfig, namespace, pod, election)
+    }
+
+    fn elected(kubeconfig: &Path, namespace: &str, pod: &str, election: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let election =
-            "{ enabled: true, leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 200ms }";
         let text = format!(
             "{HEAD}server: {{ metrics: {{ bindAddress: 127.0.0.1, port: {port} }} }}\n\
-             leaderElection: {election}\n"
+             leaderElection: {election}\n\
+             controllers: {{ etcd: {{ enableEtcdSpecAutoReconcile: true }} }}\n"
         );
         let config = write(&dir, "config.yaml", &text);
         let log = File::create(dir.path().join("log")).unwrap();
@@ -466,6 +474,65 @@ fn the_rights_in_the_manifests_are_enough_and_no_more() {
         let answer = cluster.try_kubectl(&asked);
         assert_eq!(answer.stdout, b"no\n", "{verb} {resource}");
     }
+}
+
+/// The administrator's, at another address.
+fn kubeconfig_at(cluster: &Cluster, dir: &TempDir, port: u16) -> PathBuf {
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"), "certificate-authority": cluster.ca(),
+        } }],
+        "users": [{ "name": "c", "user": {
+            "client-certificate": cluster.certificate(), "client-key": cluster.key(),
+        } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+    });
+    write(dir, "kubeconfig", &kubeconfig.to_string())
+}
+
+#[test]
+fn what_happens_while_the_api_server_is_away_is_seen_afterwards() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "away"]);
+    let mut relay = Relay::down(cluster.server().strip_prefix("https://").unwrap());
+    relay.up();
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig_at(&cluster, &dir, relay.port());
+    let mut operator = Operator::elected(&kubeconfig, "away", "o", "{ enabled: false }");
+    operator.is("ok: leads");
+    let etcd = |name: &str| {
+        json!({
+            "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd",
+            "metadata": { "name": name, "namespace": "away" },
+            "spec": { "replicas": 1, "labels": { "app": name }, "etcd": {}, "backup": {} },
+        })
+    };
+    let there = |what: &str| {
+        until(what, || {
+            let get = ["--namespace=away", "get", what, "--output=name"];
+            cluster.try_kubectl(&get).status.success().then_some(())
+        });
+    };
+    cluster.apply(&[etcd("first")]);
+    there("statefulset/first");
+    // Everything that it listens to ends, without a word or after a silence.
+    for (round, away) in [Relay::go_down as fn(&mut Relay), Relay::mute]
+        .iter()
+        .enumerate()
+    {
+        away(&mut relay);
+        cluster.kubectl(&["--namespace=away", "delete", "service/first-client"]);
+        let other = format!("other-{round}");
+        cluster.apply(&[etcd(&other)]);
+        std::thread::sleep(Duration::from_secs(2));
+        relay.up();
+        there("service/first-client");
+        there(&format!("statefulset/{other}"));
+    }
+    operator.signal(Signal::SIGTERM);
+    assert_eq!(operator.ended(), Some(0));
 }
 
 #[test]
