@@ -39,6 +39,9 @@ pub(crate) struct Args {
     origin: Timestamp,
 }
 
+/// How long the name of a member may stand for the address of the pod before.
+const NAMES: Duration = Duration::from_secs(15);
+
 #[derive(Clone, Debug)]
 struct Named {
     name: MemberName,
@@ -185,7 +188,7 @@ impl Running {
         to: Timestamp,
         runs: Version,
     ) -> Result<Witnessed, LoadError> {
-        let checked = check(&self.members, Some(runs)).await;
+        let checked = check(&self.members, Some(runs), NAMES).await;
         let evidence = self.load.checkpoint(None).await?;
         let gaps = evidence.record.gaps(Window {
             from: self.nanoseconds(from),
@@ -205,7 +208,7 @@ impl Running {
     async fn end(self) -> Result<Account, LoadError> {
         let evidence = self.load.stop(None).await?;
         let ended = clock::now();
-        let checked = check(&self.members, None).await;
+        let checked = check(&self.members, None, NAMES).await;
         let (findings, evidence) = judge(evidence).await?;
         let seen = self.looking.seen();
         let since = |moment: Timestamp| {

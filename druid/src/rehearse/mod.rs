@@ -450,7 +450,7 @@ impl Rehearsal {
     /// What can be checked while the load goes on: all are well, on the release and the cluster
     /// version that they should be on, hold the same data, and every write so far is there.
     async fn verify(&mut self, version: Option<Version>) -> Result<(), RehearseError> {
-        let checked = check(&self.host.clients, version).await;
+        let checked = check(&self.host.clients, version, Duration::ZERO).await;
         self.broken.extend(checked.broken);
         self.hash_kv = checked.hash_kv;
         if let Some(source) = &mut self.source {

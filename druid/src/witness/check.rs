@@ -1,8 +1,8 @@
 //! Are all members well, on the release that they should be on, and do they hold the same data?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use druid_core::observed::Hashes;
+use druid_core::observed::{Answer, Etcd, Hashes};
 use druid_core::report::HashKv;
 use druid_core::version::Version;
 
@@ -10,6 +10,8 @@ use crate::observe::{self, Members};
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How soon a member that did not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -21,13 +23,22 @@ pub(crate) struct Checked {
 }
 
 /// Looks, while load may go on. `version`: what all should run and have agreed on, if that is known.
-pub(crate) async fn check(members: &Members, version: Option<Version>) -> Checked {
-    let etcd = observe::etcd(members, DEADLINE).await;
+/// `patience`: for so long a member that does not answer is asked again; where members are known by a
+/// name, the name server takes a while to learn that one has another address.
+pub(crate) async fn check(
+    members: &Members,
+    version: Option<Version>,
+    patience: Duration,
+) -> Checked {
+    let etcd = answered(members, patience).await;
     let mut broken = Vec::new();
     for (name, answer) in &etcd.members {
-        let Some(status) = answer.status() else {
-            broken.push(format!("{name} does not answer"));
-            continue;
+        let status = match answer {
+            Answer::Status(status) => status,
+            Answer::Silent(why) => {
+                broken.push(format!("{name} does not answer: {why}"));
+                continue;
+            }
         };
         if let Err(why) = &status.ready {
             broken.push(format!("{name} is not ready: {why}"));
@@ -58,5 +69,18 @@ pub(crate) async fn check(members: &Members, version: Option<Version>) -> Checke
     Checked {
         hash_kv: HashKv { revision, equal },
         broken,
+    }
+}
+
+/// What all of them say, or those that do after so long.
+async fn answered(members: &Members, patience: Duration) -> Etcd {
+    let began = Instant::now();
+    loop {
+        let etcd = observe::etcd(members, DEADLINE).await;
+        let silent = etcd.members.values().any(|it| it.status().is_none());
+        if !silent || began.elapsed() >= patience {
+            return etcd;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
