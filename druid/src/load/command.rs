@@ -28,7 +28,7 @@ use crate::witness::seen::{Looking, Seen};
 /// Put load on a cluster and say what became of it; part of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Each member by its name: main-0=http://main-0.main-peer.default.svc:2379
+    /// Each member by its name: `main-0=http://main-0.main-peer.default.svc:2379`
     #[arg(long, value_delimiter = ',', required = true)]
     members: Vec<Named>,
     /// What the clients' choices follow from
