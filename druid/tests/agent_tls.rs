@@ -7,6 +7,7 @@
 )]
 
 mod common_agent;
+mod common_authority;
 mod common_preflight;
 
 use std::fs;
@@ -16,54 +17,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common_agent::{Pod, Pods};
+use common_authority::Authority;
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Release, until};
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 
-struct Ca {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            issuer: Issuer::new(params, key),
-            pem,
-        }
-    }
-
-    fn issue(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).unwrap();
-        let (cert_file, key_file) = (
-            dir.join(format!("{name}.crt")),
-            dir.join(format!("{name}.key")),
-        );
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(&cert_file, cert.pem()).unwrap();
-        fs::write(&key_file, key.serialize_pem()).unwrap();
-        (cert_file, key_file)
-    }
+/// Issues a certificate for this machine into two files.
+fn issue(ca: &Authority, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let (cert_file, key_file) = (
+        dir.join(format!("{name}.crt")),
+        dir.join(format!("{name}.key")),
+    );
+    let (cert, key) = ca.issue(&["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    fs::write(&cert_file, cert).unwrap();
+    fs::write(&key_file, key).unwrap();
+    (cert_file, key_file)
 }
 
 /// The whole answer, if this CA vouches for the server.
-fn https(ca: &Ca, port: u16, path: &str) -> Option<String> {
+fn https(ca: &Authority, port: u16, path: &str) -> Option<String> {
     exchange(ca, None, port, &format!("GET {path}"), "")
 }
 
 /// With a certificate of our own, if there is one.
 fn exchange(
-    ca: &Ca,
+    ca: &Authority,
     own: Option<&(PathBuf, PathBuf)>,
     port: u16,
     what: &str,
@@ -104,7 +85,7 @@ fn exchange(
 }
 
 /// Calls etcd in the name of the certificate that the sidecar has, too.
-fn call(pods: &Pods, ca: &Ca, path: &str, body: &Value) -> Value {
+fn call(pods: &Pods, ca: &Authority, path: &str, body: &Value) -> Value {
     let dir = pods.dir.path();
     let own = (dir.join("client.crt"), dir.join("client.key"));
     let port = pods.members[0].client;
@@ -122,7 +103,7 @@ fn call(pods: &Pods, ca: &Ca, path: &str, body: &Value) -> Value {
 }
 
 /// Writes, and takes a delta with it. Returns all that is there then.
-fn back_up(pods: &Pods, ca: &Ca, sidecar_ca: &Ca, key: &str) -> Value {
+fn back_up(pods: &Pods, ca: &Authority, sidecar_ca: &Authority, key: &str) -> Value {
     let put = call(
         pods,
         ca,
@@ -138,12 +119,12 @@ fn back_up(pods: &Pods, ca: &Ca, sidecar_ca: &Ca, key: &str) -> Value {
     everything(pods, ca)
 }
 
-fn everything(pods: &Pods, ca: &Ca) -> Value {
+fn everything(pods: &Pods, ca: &Authority) -> Value {
     let all = json!({"key": "AA==", "range_end": "AA=="});
     call(pods, ca, "/v3/kv/range", &all)["kvs"].clone()
 }
 
-fn await_leading(member: &Pod, etcd_ca: &Ca, sidecar_ca: &Ca) {
+fn await_leading(member: &Pod, etcd_ca: &Authority, sidecar_ca: &Authority) {
     until("etcd serves", || {
         https(etcd_ca, member.wrapper, "/readyz").is_some_and(|it| it.contains(" 200 OK"))
     });
@@ -153,17 +134,17 @@ fn await_leading(member: &Pod, etcd_ca: &Ca, sidecar_ca: &Ca) {
 }
 
 /// A member that is set up and does not run yet, and who vouches for etcd and for its sidecar.
-fn set_up(release: Release) -> (Pods, Ca, Ca) {
+fn set_up(release: Release) -> (Pods, Authority, Authority) {
     let mut pods = Pods::new(release, 1);
     let dir = pods.dir.path().to_owned();
-    let (etcd_ca, sidecar_ca) = (Ca::new(), Ca::new());
+    let (etcd_ca, sidecar_ca) = (Authority::new(), Authority::new());
     let etcd_ca_file = dir.join("etcd-ca.crt");
     let sidecar_ca_file = dir.join("sidecar-ca.crt");
     fs::write(&etcd_ca_file, &etcd_ca.pem).unwrap();
     fs::write(&sidecar_ca_file, &sidecar_ca.pem).unwrap();
-    let etcd = etcd_ca.issue(&dir, "etcd");
-    let client = etcd_ca.issue(&dir, "client");
-    let sidecar = sidecar_ca.issue(&dir, "sidecar");
+    let etcd = issue(&etcd_ca, &dir, "etcd");
+    let client = issue(&etcd_ca, &dir, "client");
+    let sidecar = issue(&sidecar_ca, &dir, "sidecar");
     let https_url = pods.members[0].client_url().replace("http://", "https://");
     pods.mounted["advertise-client-urls"]["a-0"] = json!([https_url]);
     pods.mounted["enable-grpc-gateway"] = json!(true);
@@ -228,12 +209,12 @@ fn both_programs_and_etcd_talk_tls_with_renewed_certificates_too_and_data_comes_
         );
 
         // All certificates are renewed; what runs takes them up.
-        let new_ca = Ca::new();
-        new_ca.issue(&dir, "sidecar");
+        let new_ca = Authority::new();
+        issue(&new_ca, &dir, "sidecar");
         until("the new certificate is served", || {
             https(&new_ca, member.sidecar, "/healthz").is_some()
         });
-        etcd_ca.issue(&dir, "client");
+        issue(&etcd_ca, &dir, "client");
         until("the new certificate is used", || {
             member
                 .log("server")

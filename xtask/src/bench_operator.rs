@@ -153,7 +153,7 @@ fn crds(druid: &Path, on: &ControlPlane) -> Result<(), BenchError> {
         .output()
         .map_err(|it| BenchError::Io("druid crds", it))?;
     let mut kubectl = on.kubectl();
-    feed(
+    command::feed(
         kubectl.args(["apply", "--server-side", "-f", "-"]),
         &text.stdout,
     )?;
@@ -167,22 +167,6 @@ fn crds(druid: &Path, on: &ControlPlane) -> Result<(), BenchError> {
     ]);
     command::run(wait.stdout(Stdio::null()))?;
     Ok(())
-}
-
-/// Runs a command that reads from its input.
-fn feed(command: &mut Command, text: &[u8]) -> Result<(), BenchError> {
-    let failed = |it| BenchError::Io("kubectl", it);
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(text).map_err(failed)?;
-    }
-    let status = child.wait().map_err(failed)?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(failed(std::io::Error::other(status.to_string())))
-    }
 }
 
 async fn measure(
@@ -276,7 +260,7 @@ fn apply(on: &ControlPlane, count: usize, members: usize) -> Result<f64, BenchEr
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     let began = Instant::now();
     let mut kubectl = on.kubectl();
-    feed(
+    command::feed(
         kubectl.args(["apply", "-f", "-"]),
         list.to_string().as_bytes(),
     )?;

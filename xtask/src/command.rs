@@ -1,6 +1,7 @@
 //! Runs other programs, cargo above all.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
@@ -76,6 +77,26 @@ pub(crate) fn output(command: &mut Command) -> Result<String, CommandError> {
             line: line(command),
             status: output.status,
         })
+    }
+}
+
+/// Runs it to its end and gives it something to read; it has to succeed. What it prints is left out.
+pub(crate) fn feed(command: &mut Command, text: &[u8]) -> Result<(), CommandError> {
+    let line = line(command);
+    let start = |source| CommandError::Start {
+        line: line.clone(),
+        source,
+    };
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().map_err(start)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(text).map_err(start)?;
+    }
+    let status = child.wait().map_err(start)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(CommandError::Failed { line, status })
     }
 }
 

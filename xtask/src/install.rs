@@ -2,7 +2,6 @@
 #![expect(clippy::print_stdout, reason = "what a developer command says")]
 
 use std::error::Error;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -177,21 +176,11 @@ pub(crate) fn apply(cluster: &Target, objects: &[Value]) -> Result<(), Box<dyn E
 }
 
 fn feed(mut kubectl: Command, objects: &[Value]) -> Result<(), Box<dyn Error>> {
-    let line = crate::command::line(&kubectl);
     let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
-    let mut child = kubectl
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(list.to_string().as_bytes())?;
-    }
-    let status = child.wait()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{line}` failed ({status})").into())
-    }
+    Ok(crate::command::feed(
+        &mut kubectl,
+        list.to_string().as_bytes(),
+    )?)
 }
 
 /// Waits for it. If it does not come, says what the cluster knows of it.

@@ -118,7 +118,7 @@ impl Target {
         match self {
             Self::Ours(name) => Some(format!(
                 "eval \"$(cargo xtask cluster env{})\"",
-                named(name)
+                name.flag()
             )),
             Self::Theirs { .. } => None,
         }
@@ -127,7 +127,7 @@ impl Target {
     /// The flags that name it.
     pub(crate) fn flags(&self) -> String {
         match self {
-            Self::Ours(name) => named(name),
+            Self::Ours(name) => name.flag(),
             Self::Theirs { kubeconfig, image } => {
                 format!(" --kubeconfig {} --image {image}", kubeconfig.display())
             }
@@ -142,13 +142,5 @@ impl Target {
                 format!("kubectl --kubeconfig {}", kubeconfig.display())
             }
         }
-    }
-}
-
-fn named(name: &ClusterName) -> String {
-    if *name == ClusterName::default() {
-        String::new()
-    } else {
-        format!(" --name {name}")
     }
 }

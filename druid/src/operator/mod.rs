@@ -12,6 +12,7 @@ pub(crate) mod known;
 mod leading;
 pub(crate) mod ops_task;
 mod place;
+mod reports;
 pub(crate) mod request;
 mod run;
 mod settings;

@@ -6,8 +6,6 @@ use thiserror::Error;
 
 /// For one request.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The longest text that an Event takes, bytes.
-const NOTE: usize = 1000;
 
 /// Why a request failed.
 #[derive(Debug, Error)]
@@ -83,12 +81,4 @@ pub(crate) fn gone_is_fine(answer: Result<(), ApiError>) -> Result<(), ApiError>
         Err(error) if error.status() == Some(404) => Ok(()),
         answer => answer,
     }
-}
-
-/// The text, as far as an Event takes it.
-pub(crate) fn cut(text: &str) -> &str {
-    let end = (0..=text.len().min(NOTE))
-        .rev()
-        .find(|it| text.is_char_boundary(*it));
-    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }

@@ -141,6 +141,33 @@ impl Space {
         })
     }
 
+    /// Waits until it has come to that release, however many upgrades that took.
+    pub(crate) fn await_release(&self, etcd: &str, to: &str) {
+        self.until(etcd, &format!("runs {to}"), |it| {
+            let upgrade = &it["status"]["upgrade"];
+            (upgrade["to"] == to && upgrade["phase"] == "Succeeded").then_some(())
+        });
+    }
+
+    /// Waits until an upgrade is refused, or waits, for a reason that names a member. Returns what is
+    /// told of it.
+    pub(crate) fn await_refusal(&self, etcd: &str, member: &str) -> Value {
+        self.until(etcd, "says why it waits", |it| {
+            let upgrade = &it["status"]["upgrade"];
+            let refused = upgrade["phase"] == "Refused" || upgrade["phase"] == "Waiting";
+            let named = text(&upgrade["message"]).contains(member);
+            (refused && named).then(|| upgrade.clone())
+        })
+    }
+
+    /// Waits until a pod is not ready.
+    pub(crate) fn await_unready(&self, pod: &str) {
+        eventually(&format!("{pod} is not ready"), || {
+            let object = self.cluster().get(self.name, "pod", pod);
+            (condition(&object, "Ready") == "False").then_some(())
+        });
+    }
+
     /// The pods of an Etcd by name.
     pub(crate) fn pods(&self, etcd: &str) -> BTreeMap<String, Pod> {
         let all = self.list("pods").into_iter();

@@ -78,10 +78,7 @@ fn what_is_changed_in_the_middle_is_there_in_the_end() {
             "etcd": { "resources": memory }, "upgrade": { "holdLast": false },
         } }),
     );
-    space.until("main", "is upgraded", |it| {
-        let upgrade = &it["status"]["upgrade"];
-        (upgrade["to"] == NEW && upgrade["phase"] == "Succeeded").then_some(())
-    });
+    space.await_release("main", NEW);
     space.await_ready("main");
     assert_eq!(space.versions("main", None), [NEW.to_owned()].into());
     let made = space.made(since);

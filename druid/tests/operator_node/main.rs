@@ -5,6 +5,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "../common_authority/mod.rs"]
+mod common_authority;
 #[path = "../common_cluster/mod.rs"]
 mod common_cluster;
 #[path = "../common_operator/mod.rs"]

@@ -138,11 +138,7 @@ fn up(clusters: &Clusters, options: &Up) -> Result<ExitCode, Box<dyn Error>> {
         }
         Err(error) => return Err(error.into()),
     }
-    let named = if *name == ClusterName::default() {
-        String::new()
-    } else {
-        format!(" --name {name}")
-    };
+    let named = name.flag();
     println!("  eval \"$(cargo xtask cluster env{named})\"");
     println!("  cargo xtask cluster down{named}");
     Ok(ExitCode::SUCCESS)

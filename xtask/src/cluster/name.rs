@@ -17,6 +17,18 @@ impl Default for ClusterName {
     }
 }
 
+impl ClusterName {
+    /// What names it on a command line, after a blank; nothing for the one that is meant if none is
+    /// named.
+    pub fn flag(&self) -> String {
+        if *self == Self::default() {
+            String::new()
+        } else {
+            format!(" --name {self}")
+        }
+    }
+}
+
 impl std::fmt::Display for ClusterName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -12,13 +12,14 @@ use kube::api::{
     Preconditions,
 };
 use kube::core::DeserializeGuard;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::{Event, EventType};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::operator::known::Named;
-use crate::operator::request::{ApiError, cut, gone_is_fine, within};
+use crate::operator::reports::Reports;
+use crate::operator::request::{ApiError, gone_is_fine, within};
 
 /// Who owns the fields that are applied.
 pub(super) const MANAGER: &str = "druid";
@@ -29,17 +30,13 @@ const CONTROLLER: &str = "etcd-controller";
 #[derive(Clone)]
 pub(super) struct Apis {
     pub(super) client: Client,
-    recorder: Recorder,
+    reports: Reports,
 }
 
 impl Apis {
     pub(super) fn new(client: Client, instance: Option<String>) -> Self {
-        let reporter = Reporter {
-            controller: CONTROLLER.to_owned(),
-            instance,
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            reports: Reports::new(client.clone(), CONTROLLER, instance),
             client,
         }
     }
@@ -49,6 +46,20 @@ impl Apis {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// One object as it is now; `None` if there is none.
+    async fn get<K>(
+        &self,
+        what: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, ApiError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        within(what, self.of::<K>(namespace).get_opt(name)).await
     }
 
     /// The Etcd as it is now; `None` if there is none.
@@ -64,8 +75,8 @@ impl Apis {
         &self,
         named: &Named,
     ) -> Result<Option<StatefulSet>, ApiError> {
-        let api = self.of::<StatefulSet>(&named.namespace);
-        within("get the StatefulSet", api.get_opt(&named.name)).await
+        self.get("get the StatefulSet", &named.namespace, &named.name)
+            .await
     }
 
     pub(super) async fn secret(
@@ -73,8 +84,7 @@ impl Apis {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Secret>, ApiError> {
-        let api = self.of::<Secret>(namespace);
-        within("get a Secret", api.get_opt(name)).await
+        self.get("get a Secret", namespace, name).await
     }
 
     pub(super) async fn claim(
@@ -82,8 +92,8 @@ impl Apis {
         namespace: &str,
         name: &str,
     ) -> Result<Option<PersistentVolumeClaim>, ApiError> {
-        let api = self.of::<PersistentVolumeClaim>(namespace);
-        within("get a PersistentVolumeClaim", api.get_opt(name)).await
+        self.get("get a PersistentVolumeClaim", namespace, name)
+            .await
     }
 
     /// What was reported about a claim.
@@ -104,8 +114,7 @@ impl Apis {
         namespace: &str,
         name: &str,
     ) -> Result<Option<EtcdOpsTask>, ApiError> {
-        let api = self.of::<EtcdOpsTask>(namespace);
-        within("get the EtcdOpsTask", api.get_opt(name)).await
+        self.get("get the EtcdOpsTask", namespace, name).await
     }
 
     pub(super) async fn pods(&self, etcd: &Named) -> Result<Vec<Pod>, ApiError> {
@@ -299,15 +308,11 @@ impl Apis {
                 EventType::Normal
             },
             reason: event.reason.clone(),
-            note: Some(cut(&event.message).to_owned()),
+            note: Some(event.message.clone()),
             action: "Upgrade".to_owned(),
             secondary: None,
         };
-        let regarding = etcd.object_ref(&());
-        let published = self.recorder.publish(&said, &regarding);
-        if let Err(error) = within("publish an Event", published).await {
-            tracing::warn!(%error, "an Event is lost");
-        }
+        self.reports.publish(said, &etcd.object_ref(&())).await;
     }
 }
 

@@ -4,12 +4,13 @@ use druid_core::api::{Etcd, EtcdOpsTaskStatus, names};
 use druid_core::ops_task::{Cluster, EtcdSeen, State, Told};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DeserializeGuard;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::{Event, EventType};
 use kube::{Client, Resource as _};
 use serde_json::{Value, json};
 
 use super::Object;
-use crate::operator::request::{ApiError, cut, gone_is_fine, within};
+use crate::operator::reports::Reports;
+use crate::operator::request::{ApiError, gone_is_fine, within};
 
 /// Who reports, as etcd-druid names itself.
 const CONTROLLER: &str = "etcdopstask-controller";
@@ -18,17 +19,13 @@ const CONTROLLER: &str = "etcdopstask-controller";
 #[derive(Clone)]
 pub(super) struct Apis {
     pub(super) client: Client,
-    recorder: Recorder,
+    reports: Reports,
 }
 
 impl Apis {
     pub(super) fn new(client: Client, instance: Option<String>) -> Self {
-        let reporter = Reporter {
-            controller: CONTROLLER.to_owned(),
-            instance,
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            reports: Reports::new(client.clone(), CONTROLLER, instance),
             client,
         }
     }
@@ -133,14 +130,10 @@ impl Apis {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(cut(&told.note).to_owned()),
+            note: Some(told.note.clone()),
             action: told.phase.to_owned(),
             secondary: None,
         };
-        let regarding = object.object_ref(&());
-        let published = self.recorder.publish(&event, &regarding);
-        if let Err(error) = within("publish an Event", published).await {
-            tracing::warn!(%error, "an Event is lost");
-        }
+        self.reports.publish(event, &object.object_ref(&())).await;
     }
 }

@@ -16,7 +16,7 @@ mod traces;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use thiserror::Error;
 
@@ -299,12 +299,17 @@ fn apply(
         .args(["apply", "--request-timeout=20s", "-f"])
         .arg(&path)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
+        .output();
+    succeeded(output).map_err(failed)
+}
+
+/// What was run has to succeed; if not, what it said.
+fn succeeded(output: io::Result<Output>) -> Result<(), String> {
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(error.to_string()),
     }
-    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
 /// Gives the node the images of an archive, as `docker save` or [`crate::image`] write it.
@@ -322,12 +327,8 @@ pub(crate) fn load(room: &Room, archive: &Path) -> Result<(), NodeError> {
         ))
         .args(["--namespace=k8s.io", "images", "import", "-"])
         .stdin(bytes)
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+        .output();
+    succeeded(output).map_err(failed)
 }
 
 /// Removes a directory of the node, if it is there.
@@ -341,10 +342,6 @@ pub(crate) fn remove_directory(room: &Room, directory: &Path) -> Result<(), Node
         .args(["-r", "-f", "--"])
         .arg(directory)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+        .output();
+    succeeded(output).map_err(failed)
 }
