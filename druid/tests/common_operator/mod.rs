@@ -16,6 +16,8 @@ pub(crate) mod process;
 pub(crate) mod space;
 pub(crate) mod writer;
 
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ use crate::common_cluster::{self, Cluster};
 
 pub(crate) const OLD: &str = "3.4.34";
 pub(crate) const NEW: &str = "3.5.27";
+/// How long what is told may be behind what is so.
+pub(crate) const TOLD: Duration = Duration::from_secs(5);
 const DEPLOYMENT: &str = "deployment/druid";
 
 /// Most tests want an operator that works, whoever restarts it. Some want none, or a broken one.
@@ -125,6 +129,12 @@ impl Operator {
         }
     }
 
+    /// What it counts.
+    pub(crate) fn numbers(&self) -> Option<String> {
+        let pod = self.leader()?;
+        get(self.cluster.pod(NAMESPACE, &pod), 8080, "/metrics")
+    }
+
     /// The end of what it said.
     pub(crate) fn says(&self) -> String {
         let of = ["--namespace", NAMESPACE, "logs", DEPLOYMENT, "--tail=60"];
@@ -143,6 +153,18 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
         }
         answer
     })
+}
+
+/// What is said there over HTTP, if there is an answer.
+pub(crate) fn get(ip: IpAddr, port: u16, path: &str) -> Option<String> {
+    let soon = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&(ip, port).into(), soon).ok()?;
+    stream.set_read_timeout(Some(soon)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.1 200 ").then_some(answer)
 }
 
 /// All objects of a kind in a namespace.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::common_operator::etcd::Address;
 use crate::common_operator::space::{Space, TASKS, condition, enabled, text};
 use crate::common_operator::writer::Writer;
-use crate::common_operator::{NEW, Operator, eventually};
+use crate::common_operator::{NEW, Operator, TOLD, eventually};
 
 /// Nobody waits so long for a write if no member goes, not on a busy machine either.
 const UNTOUCHED: Duration = Duration::from_secs(3);
@@ -47,25 +47,36 @@ fn three_failed_snapshots_halt_an_upgrade_until_somebody_says_that_he_has_seen_i
     let Some(operator) = Operator::shared() else {
         return;
     };
+    let _works = Operator::works();
     let space = Space::new(operator, "halt");
     space.ready("main", &space.spec("main"));
     let (before, since) = (space.pods("main"), space.mark());
     let closed = Closed::new(space.bucket("main"));
     space.patch("main", &enabled(true));
+    eventually("the third snapshot has failed", || {
+        (space.tasks().get("main-upgrade-1-try-3")? == "Failed").then_some(())
+    });
+    let failed = Instant::now();
     let upgrade = space.await_phase("main", 1, NEW, "Blocked");
+    let took = failed.elapsed();
+    println!("told {took:?} after the third failure");
+    assert!(took < TOLD, "{took:?}");
     assert_eq!(upgrade["attempts"], 3);
     assert_eq!(upgrade["reason"], "SnapshotFailed");
     let etcd = space.etcd("main");
     assert_eq!(condition(&etcd, "UpgradeComplete"), "False");
     assert_eq!(condition(&etcd, "Ready"), "True");
     space.await_event("Warning", "UpgradeHalted");
+    let halted = "druid_upgrade_halted{namespace=\"halt\",etcd=\"main\"} 1";
+    eventually("the numbers tell of it", || {
+        space.operator.numbers()?.contains(halted).then_some(())
+    });
     let tasks = space.tasks();
     assert_eq!(tasks.len(), 3, "{tasks:?}");
     assert!(tasks.values().all(|it| it == "Failed"), "{tasks:?}");
     assert_eq!(space.pods("main"), before);
     assert_eq!(space.first_deletion(since), None);
 
-    let _works = Operator::works();
     // That it could go on now is not enough.
     drop(closed);
     std::thread::sleep(Duration::from_secs(6));
@@ -96,20 +107,11 @@ fn with_a_member_down_nobody_is_touched_until_it_is_back() {
     space.ready("main", &space.spec("main"));
     let (before, since) = (space.pods("main"), space.mark());
     space.signal_etcd("main-1", Signal::SIGSTOP);
-    eventually("the client Service leaves it out", || {
-        let ready = |pod: &Value| condition(pod, "Ready");
-        let pod = space.operator.cluster.get(space.name, "pod", "main-1");
-        (ready(&pod) == "False").then_some(())
-    });
+    space.await_unready("main-1");
     let writer = Writer::start(Address::plain(space.client("main")));
     writer.gap();
     space.patch("main", &enabled(true));
-    let why = space.until("main", "says why it waits", |it| {
-        let upgrade = &it["status"]["upgrade"];
-        let refused = upgrade["phase"] == "Refused" || upgrade["phase"] == "Waiting";
-        let named = text(&upgrade["message"]).contains("main-1");
-        (refused && named).then(|| upgrade.clone())
-    });
+    let why = space.await_refusal("main", "main-1");
     assert!(why["reason"].is_string(), "{why}");
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(space.first_deletion(since), None);
@@ -120,10 +122,7 @@ fn with_a_member_down_nobody_is_touched_until_it_is_back() {
     assert!(gap < UNTOUCHED, "{gap:?}");
 
     space.signal_etcd("main-1", Signal::SIGCONT);
-    space.until("main", "is upgraded", |it| {
-        let upgrade = &it["status"]["upgrade"];
-        (upgrade["to"] == NEW && upgrade["phase"] == "Succeeded").then_some(())
-    });
+    space.await_release("main", NEW);
     space.restarted_once("main", &before, since);
     writer.finish();
 }
@@ -193,9 +192,6 @@ fn a_volume_that_is_not_there_is_told_with_what_kubernetes_says_of_it() {
     space.kubectl(&["delete", "storageclass", "late"]);
 }
 
-/// How long the status may be behind what is so.
-const TOLD: Duration = Duration::from_secs(5);
-
 #[test]
 fn a_quorum_that_is_lost_and_comes_back_is_told_at_once_and_not_before() {
     let Some(operator) = Operator::shared() else {
@@ -204,12 +200,6 @@ fn a_quorum_that_is_lost_and_comes_back_is_told_at_once_and_not_before() {
     let _works = Operator::works();
     let space = Space::new(operator, "quorum");
     space.ready("main", &space.spec("main"));
-    let unready = |pod: &str| {
-        eventually("the client Service leaves it out", || {
-            let object = space.operator.cluster.get(space.name, "pod", pod);
-            (condition(&object, "Ready") == "False").then_some(())
-        });
-    };
     let told = |all: &str, quorum: &str| {
         space.until("main", "tells of its members", |it| {
             let said = [condition(it, "AllMembersReady"), condition(it, "Ready")];
@@ -217,14 +207,14 @@ fn a_quorum_that_is_lost_and_comes_back_is_told_at_once_and_not_before() {
         });
     };
     space.signal_etcd("main-2", Signal::SIGSTOP);
-    unready("main-2");
+    space.await_unready("main-2");
     told("False", "True");
     // Two of three are a quorum, however long that goes on.
     std::thread::sleep(TOLD);
     assert_eq!(condition(&space.etcd("main"), "Ready"), "True");
 
     space.signal_etcd("main-1", Signal::SIGSTOP);
-    unready("main-1");
+    space.await_unready("main-1");
     let since = Instant::now();
     told("False", "False");
     let took = since.elapsed();
@@ -327,18 +317,10 @@ fn a_volume_that_is_full_stops_its_member_and_no_other() {
     let node = |program: &str, args: &[&str]| space.operator.cluster.on_node(program, args);
     let filled = node("dd", &["if=/dev/zero", &of, "bs=64k"]);
     assert!(String::from_utf8_lossy(&filled.stderr).contains("No space left"));
-    eventually("the member on it is down", || {
-        let pod = space.operator.cluster.get(space.name, "pod", "main-1");
-        (condition(&pod, "Ready") == "False").then_some(())
-    });
+    space.await_unready("main-1");
 
     space.patch("main", &enabled(true));
-    let why = space.until("main", "says why it waits", |it| {
-        let upgrade = &it["status"]["upgrade"];
-        let refused = upgrade["phase"] == "Refused" || upgrade["phase"] == "Waiting";
-        let named = text(&upgrade["message"]).contains("main-1");
-        (refused && named).then(|| upgrade.clone())
-    });
+    let why = space.await_refusal("main", "main-1");
     println!("{}", why["message"]);
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(space.first_deletion(since), None);
@@ -350,9 +332,6 @@ fn a_volume_that_is_full_stops_its_member_and_no_other() {
 
     let removed = node("rm", &[&ballast]);
     assert!(removed.status.success(), "{removed:?}");
-    space.until("main", "is upgraded", |it| {
-        let upgrade = &it["status"]["upgrade"];
-        (upgrade["to"] == NEW && upgrade["phase"] == "Succeeded").then_some(())
-    });
+    space.await_release("main", NEW);
     writer.finish();
 }
