@@ -130,18 +130,19 @@ async fn observing_is_cheap_enough_for_ten_times_a_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_cluster_can_be_compared_and_is_not_called_behind() {
     use druid_core::preflight::{Ask, Verdict, judge};
-    let cluster = Cluster::start(&[Release::V3_4_34; 3]);
+    // A disk that stalls for half a second would cost the leader his place, and an upgrade is
+    // rightly refused then. Here it is the load alone that must not lead to a refusal.
+    let patient = ["--heartbeat-interval=100", "--election-timeout=10000"].map(str::to_owned);
+    let cluster = Cluster::start_with(&[Release::V3_4_34; 3], "http", &patient);
     cluster.await_cluster_version("3.4");
     let members = members(&cluster);
     let mut writers = JoinSet::new();
     for writer in 0..6u8 {
         let client = members[usize::from(writer) % 3].1.clone();
         writers.spawn(async move {
-            while client
-                .put(&[b'w', writer], &[0; 512], None, D)
-                .await
-                .is_ok()
-            {}
+            loop {
+                let _ = client.put(&[b'w', writer], &[0; 512], None, D).await;
+            }
         });
     }
     let ask = Ask {
@@ -149,14 +150,20 @@ async fn a_busy_cluster_can_be_compared_and_is_not_called_behind() {
         config: None,
         allowed_mixed: None,
     };
-    for _ in 0..3 {
-        let seen = survey(&members, D).await;
+    let deadline = 5 * D;
+    let mut busy = 0;
+    for _ in 0..20 {
+        let seen = survey(&members, deadline).await;
         let before = seen.etcd.revision();
-        let deep = deep(&members, &seen, D, false).await;
+        let deep = deep(&members, &seen, deadline, false).await;
         let found = judge(&ask, &seen.etcd, &deep);
         assert_eq!(found.verdict(), Verdict::Allowed, "{found:?}");
-        let after = etcd(&members, D).await.revision();
+        let after = etcd(&members, deadline).await.revision();
         eprintln!("{} writes in a second", after - before);
-        assert!(after > before + 50);
+        busy += usize::from(after > before + 50);
+        if busy == 3 {
+            return;
+        }
     }
+    panic!("it was busy only {busy} times");
 }
