@@ -11,6 +11,7 @@ pub mod bolt;
 pub mod cli;
 pub mod config_keys;
 pub mod data_dir;
+pub mod defragment;
 pub mod demo;
 pub mod duration;
 pub mod election;

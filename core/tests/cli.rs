@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 
 use druid_core::api::EtcdOpsTask;
 use druid_core::cli::{
-    Acknowledge, Against, Changes, Colours, Found, Looked, NotHalted, Progress, Row, SnapshotKind,
-    TaskShown, acknowledge, bars, is_taken, judge, list, pause, snapshot_task,
+    Acknowledge, Against, Changes, Colours, CompactTo, Found, Looked, NotHalted, Progress, Row,
+    SnapshotKind, TaskChanges, TaskRow, TaskShown, acknowledge, bars, is_taken, judge, list,
+    maintenance_task, pause, snapshot_task, tasks,
 };
+use druid_core::duration::GoDuration;
 use druid_core::status::Sought;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -445,6 +447,108 @@ fn a_task_asks_for_one_snapshot_and_leaves_its_name_to_the_api_server() {
     assert_eq!(snapshot(SnapshotKind::Final)["type"], "full");
     assert_eq!(snapshot(SnapshotKind::Final)["isFinal"], true);
     assert_eq!(snapshot(SnapshotKind::Delta)["type"], "delta");
+}
+
+#[test]
+fn a_task_compacts_as_far_as_was_said_and_defragments_if_that_was_wanted() {
+    let of = |compact, defragment| {
+        let task = serde_json::to_value(maintenance_task("main", compact, defragment, 60)).unwrap();
+        let name = task["metadata"]["generateName"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        (name, task["spec"]["config"].clone())
+    };
+    let asks = |inner: Value| json!({ "onDemandMaintenance": inner });
+    for (compact, defragment, name, config) in [
+        (
+            None,
+            true,
+            "main-defrag-",
+            json!({ "etcdDefragmentation": true, "timeoutSeconds": 60 }),
+        ),
+        (
+            Some(CompactTo::Covered),
+            false,
+            "main-compact-",
+            json!({ "etcdCompaction": true, "timeoutSeconds": 60 }),
+        ),
+        (
+            Some(CompactTo::Revision(7)),
+            true,
+            "main-compact-",
+            json!({
+                "etcdCompaction": true, "compactionRevision": 7, "etcdDefragmentation": true,
+                "timeoutSeconds": 60,
+            }),
+        ),
+        (
+            Some(CompactTo::Age(GoDuration::seconds(5400))),
+            false,
+            "main-compact-",
+            json!({ "etcdCompaction": true, "compactionAge": "1h30m0s", "timeoutSeconds": 60 }),
+        ),
+    ] {
+        assert_eq!(of(compact, defragment), (name.to_owned(), asks(config)));
+    }
+}
+
+/// A task with a name, made so many minutes ago.
+fn listed(name: &str, minutes: i64, mut task: EtcdOpsTask, status: Value) -> EtcdOpsTask {
+    task.metadata.generate_name = None;
+    task.metadata.name = Some(name.to_owned());
+    task.metadata.namespace = Some("shoot".to_owned());
+    let created = now() - jiff::SignedDuration::from_mins(minutes);
+    let mut object = serde_json::to_value(task).unwrap();
+    object["metadata"]["creationTimestamp"] = json!(created.to_string());
+    object["status"] = status;
+    serde_json::from_value(object).unwrap()
+}
+
+#[test]
+fn tasks_are_listed_in_the_order_in_which_they_were_made() {
+    let says = |state: &str, text: &str| {
+        json!({ "state": state, "lastOperation": {
+            "type": "Execution", "state": "InProgress", "description": text, "runID": "r",
+            "lastUpdateTime": "2026-11-24T10:00:00Z",
+        } })
+    };
+    let defrag = || maintenance_task("main", None, true, 900);
+    let result = json!({ "reclaimedBytes": 7, "members": [
+        { "name": "main-0", "bytesBefore": 10, "bytesAfter": 3 },
+    ] });
+    let mut done = says("Succeeded", "1 member defragmented, 7 bytes reclaimed");
+    done["result"] = result;
+    let snapshot = snapshot_task("main", SnapshotKind::Full);
+    let running = |text| listed("b", 2, defrag(), says("InProgress", text));
+    let all = [
+        listed("c", 1, snapshot.clone(), Value::Null),
+        listed("a", 30, defrag(), done),
+        running("Defragments member main-1"),
+        listed("d", 3, snapshot, says("Rejected", "No\u{1b}[2J store")),
+    ];
+    let rows = TaskRow::all(&all);
+    let mut text = tasks(&rows, now(), Colours::Off);
+    writeln!(text, "\n{}", serde_json::to_string_pretty(&rows).unwrap()).unwrap();
+    let mut changes = TaskChanges::default();
+    assert_eq!(changes.next(TaskRow::all(&all)).len(), 4);
+    assert!(changes.next(TaskRow::all(&all)).is_empty());
+    let later = running("Defragments member main-2");
+    writeln!(
+        text,
+        "{}",
+        changes.next(TaskRow::all([&all[1], &later])).join("\n")
+    )
+    .unwrap();
+    assert_eq!(
+        changes.next(TaskRow::all(&all)).len(),
+        3,
+        "two are new, one says something else"
+    );
+    writeln!(text, "{:?}", TaskShown::of(&all[1])).unwrap();
+    assert!(!text.contains('\u{1b}'));
+    assert_eq!(tasks(&[], now(), Colours::Off), "");
+    golden("kubectl-tasks.txt", &text);
 }
 
 #[test]

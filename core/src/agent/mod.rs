@@ -3,12 +3,11 @@
 //!
 //! Reading order: [`argv`] (command lines as Go takes them), [`handshake`] (when may etcd start),
 //! [`config`] (what is it started with), [`membership`] (what a member list says of this member),
-//! [`marker`] (was it stopped in good order), [`defragment`], [`lease`], [`snapshot`] (how an object
-//! is told over HTTP), [`metrics`].
+//! [`marker`] (was it stopped in good order), [`lease`], [`snapshot`] (how an object is told over
+//! HTTP), [`metrics`].
 
 pub mod argv;
 pub mod config;
-pub mod defragment;
 pub mod handshake;
 pub mod kubeconfig;
 pub mod lease;

@@ -35,7 +35,7 @@ pub use etcd::{
 pub use number::Int32;
 pub use ops_task::{
     EtcdOpsTask, EtcdOpsTaskConfig, EtcdOpsTaskSpec, EtcdOpsTaskStatus, OnDemandMaintenance,
-    OnDemandSnapshot, OnDemandSnapshotCompaction, RecoverFromQuorumLoss, TaskOperation, TaskResult,
-    TaskSnapshot,
+    OnDemandSnapshot, OnDemandSnapshotCompaction, RecoverFromQuorumLoss, TaskMember, TaskOperation,
+    TaskResult, TaskSnapshot,
 };
 pub use time::Time;

@@ -109,19 +109,39 @@ pub struct OnDemandSnapshot {
 /// Compacts, defragments, or both, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [rule(
-    "etcdCompaction or etcdDefragmentation must be true",
-    "(has(self.etcdCompaction) && self.etcdCompaction) || \
-     (has(self.etcdDefragmentation) && self.etcdDefragmentation)",
-)]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "etcdCompaction or etcdDefragmentation must be true",
+        "(has(self.etcdCompaction) && self.etcdCompaction) || \
+         (has(self.etcdDefragmentation) && self.etcdDefragmentation)",
+    ),
+    rule(
+        "compactionRevision and compactionAge need etcdCompaction",
+        "(has(self.etcdCompaction) && self.etcdCompaction) || \
+         !(has(self.compactionRevision) || has(self.compactionAge))",
+    ),
+    rule(
+        "compactionRevision and compactionAge exclude each other",
+        "!(has(self.compactionRevision) && has(self.compactionAge))",
+    ),
+]))]
 pub struct OnDemandMaintenance {
-    /// Forget the history up to the present revision.
+    /// Forget the history: up to the newest revision that the backups cover, or without backups the
+    /// present one, if nothing else says how far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etcd_compaction: Option<bool>,
-    /// Give back free space, one member after the other, the leader last.
+    /// How far to forget: up to this revision. The backups must cover it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub compaction_revision: Option<i64>,
+    /// How far to forget: up to the newest revision that was backed up at least this long ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = DURATION))]
+    pub compaction_age: Option<String>,
+    /// Give back free space, one member after the other, the leader last and as a follower.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etcd_defragmentation: Option<bool>,
-    /// How long one member may take, in seconds.
+    /// How long all of it may take, in seconds.
     #[serde(default = "quarter_of_an_hour")]
     #[schemars(range(min = 10))]
     pub timeout_seconds: Int32,
@@ -236,7 +256,7 @@ pub struct TaskOperation {
 }
 
 /// What came of a task. A task fills in what it is about.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskResult {
     /// The snapshot that was taken or made.
@@ -248,13 +268,31 @@ pub struct TaskResult {
     /// How many bytes all members' databases have shrunk by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reclaimed_bytes: Option<i64>,
+    /// The members that were defragmented, in the order in which they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<TaskMember>>,
+    /// The alarms that were cleared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleared_alarms: Option<Vec<String>>,
     /// The member that the cluster was started again from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovered_from: Option<String>,
 }
 
+/// A member that was defragmented.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskMember {
+    /// Its name.
+    pub name: String,
+    /// The size of its database before, bytes.
+    pub bytes_before: i64,
+    /// The size of its database after, bytes.
+    pub bytes_after: i64,
+}
+
 /// A snapshot in the store.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSnapshot {
     /// Its name in the store.

@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::task::Operation;
+use super::task::Take;
 use super::trouble::Trouble;
+use crate::api::TaskResult;
 
 /// How much of an answer is quoted, characters.
 const QUOTED: usize = 200;
@@ -17,6 +18,8 @@ pub enum Done {
     Taken(Snapshot),
     /// There is nothing since the last one.
     Skipped,
+    /// The members are as they were to be.
+    Maintained(TaskResult),
 }
 
 /// A snapshot that is in the store.
@@ -48,10 +51,41 @@ struct Told {
 #[serde(rename_all = "camelCase")]
 struct Latest {
     full_snapshot: Option<Told>,
+    delta_snapshots: Option<Vec<Told>>,
 }
 
-/// The answer to [`Operation::path`].
-pub fn taken(operation: &Operation, status: u16, body: &[u8]) -> Result<Done, Trouble> {
+/// A revision that the newest chain of backups reaches, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// The revision.
+    pub revision: i64,
+    /// When the snapshot was made that reaches it.
+    pub at: Timestamp,
+}
+
+/// The answer of `/snapshot/latest`: what the newest chain covers, snapshot by snapshot.
+///
+/// # Errors
+/// If it is no such answer.
+pub fn covered(status: u16, body: &[u8]) -> Result<Vec<Covered>, Trouble> {
+    let unknown = || Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body)));
+    if status != 200 {
+        return Err(unknown());
+    }
+    let latest: Latest = serde_json::from_slice(body).map_err(|_| unknown())?;
+    let deltas = latest.delta_snapshots.unwrap_or_default();
+    let all = latest.full_snapshot.into_iter().chain(deltas);
+    let covered = |told: Told| {
+        Some(Covered {
+            revision: told.last_revision?,
+            at: told.created_on?.parse().ok()?,
+        })
+    };
+    all.map(|told| covered(told).ok_or_else(unknown)).collect()
+}
+
+/// The answer to [`Take::path`].
+pub fn taken(take: Take, status: u16, body: &[u8]) -> Result<Done, Trouble> {
     if status != 200 {
         return Err(Trouble::NotTaken {
             status,
@@ -59,41 +93,36 @@ pub fn taken(operation: &Operation, status: u16, body: &[u8]) -> Result<Done, Tr
         });
     }
     let told: Option<Option<Told>> = serde_json::from_slice(body).ok();
-    match (operation, told) {
-        (Operation::Delta { .. }, Some(None)) => Ok(Done::Skipped),
-        (_, Some(Some(told))) if told.is_for(operation) => told
+    match (take, told) {
+        (Take::Delta, Some(None)) => Ok(Done::Skipped),
+        (_, Some(Some(told))) if told.is_for(take) => told
             .snapshot()
             .map(Done::Taken)
-            .ok_or_else(|| not_named(operation, body)),
-        (Operation::Full { .. } | Operation::Delta { .. }, _) => Err(not_named(operation, body)),
+            .ok_or_else(|| not_named(take, body)),
+        (Take::Full { .. } | Take::Delta, _) => Err(not_named(take, body)),
     }
 }
 
 /// The answer of `/snapshot/latest`: the newest full snapshot, if it is the one that is wanted and was
 /// made after `since`, in a later second: names have no more.
-pub fn latest(
-    operation: &Operation,
-    since: Timestamp,
-    status: u16,
-    body: &[u8],
-) -> Option<Snapshot> {
+pub fn latest(take: Take, since: Timestamp, status: u16, body: &[u8]) -> Option<Snapshot> {
     if status != 200 {
         return None;
     }
     let latest: Latest = serde_json::from_slice(body).ok()?;
-    let told = latest.full_snapshot.filter(|it| it.is_for(operation))?;
+    let told = latest.full_snapshot.filter(|it| it.is_for(take))?;
     let created: Timestamp = told.created_on.as_ref()?.parse().ok()?;
     (created.as_second() > since.as_second()).then(|| told.snapshot())?
 }
 
 impl Told {
-    fn is_for(&self, operation: &Operation) -> bool {
+    fn is_for(&self, take: Take) -> bool {
         let kind = self.kind.as_deref();
-        match operation {
-            Operation::Full { is_final, .. } => {
+        match take {
+            Take::Full { is_final } => {
                 kind == Some("Full") && (!is_final || self.is_final == Some(true))
             }
-            Operation::Delta { .. } => kind == Some("Incr"),
+            Take::Delta => kind == Some("Incr"),
         }
     }
 
@@ -107,14 +136,12 @@ impl Told {
     }
 }
 
-fn not_named(operation: &Operation, body: &[u8]) -> Trouble {
+fn not_named(take: Take, body: &[u8]) -> Trouble {
     Trouble::NotNamed {
-        wanted: match operation {
-            Operation::Full { is_final: true, .. } => "final full",
-            Operation::Full {
-                is_final: false, ..
-            } => "full",
-            Operation::Delta { .. } => "delta",
+        wanted: match take {
+            Take::Full { is_final: true } => "final full",
+            Take::Full { is_final: false } => "full",
+            Take::Delta => "delta",
         },
         text: quoted(body),
     }

@@ -9,7 +9,9 @@
 
 mod answer;
 mod leading;
+mod maintenance;
 mod numbers;
+mod progress;
 mod seen;
 mod status;
 mod task;
@@ -19,17 +21,20 @@ mod trouble;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use answer::{Done, Snapshot, latest, taken};
+pub use answer::{Covered, Done, Snapshot, covered, latest, taken};
 pub use leading::{Says, leading, places};
+pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
+pub use progress::Progress;
 pub use seen::{
-    CA_VOLUME, Cluster, EtcdSeen, Queue, Queued, Sidecar, ca_certificates, ca_secret, next_in_line,
+    CA_VOLUME, Cluster, EtcdSeen, Queue, Queued, Sidecar, at_work, ca_certificates, ca_secret,
+    next_in_line,
 };
 pub use status::Told;
-pub use task::{Operation, Stage, State, Task, Unsupported};
+pub use task::{Kind, Operation, Stage, State, Take, Task, Unsupported};
 pub use trouble::{Trouble, no_may_pass};
 
-use crate::api::EtcdOpsTaskStatus;
+use crate::api::{EtcdOpsTaskStatus, TaskResult};
 use crate::backup::snapshotter::Backoff;
 use status::Change;
 
@@ -76,6 +81,8 @@ pub struct Observed<'a> {
     pub others: &'a [Queued],
     /// What this process does for the task.
     pub work: &'a Work,
+    /// How far it is with it.
+    pub progress: &'a Progress,
 }
 
 /// What this process does for a task. It is lost with the process.
@@ -110,8 +117,12 @@ pub struct Attempt {
     pub number: u32,
     /// What is wanted.
     pub operation: Operation,
-    /// Who does it.
+    /// How the sidecars are reached.
     pub sidecar: Sidecar,
+    /// Whether there are backups.
+    pub store: bool,
+    /// What has come of earlier attempts.
+    pub result: TaskResult,
     /// First look for a full snapshot that is newer than this: an earlier attempt may have taken it
     /// and its answer was lost.
     pub newer_than: Option<Timestamp>,
@@ -239,7 +250,19 @@ impl Round<'_> {
 
     /// An attempt is under way. It has a deadline of its own; this is for one that breaks its word.
     fn running(&self) -> Option<Decision> {
-        (*self.seen.work == Work::Running).then(|| again(later(self.now, QUEUED)))
+        if *self.seen.work != Work::Running {
+            return None;
+        }
+        let progress = self.seen.progress;
+        let told = if progress.step.is_empty() {
+            Decision::default()
+        } else {
+            self.write(&Change::step(progress))
+        };
+        Some(Decision {
+            again: Some(later(self.now, QUEUED)),
+            ..told
+        })
     }
 
     /// An attempt is over that the status does not tell of yet.
@@ -262,7 +285,7 @@ impl Round<'_> {
                 let next = later(self.now, self.pause(*attempt));
                 let worth_it = trouble.may_pass()
                     && *attempt < self.limits.attempts
-                    && next < later(started, operation.limit());
+                    && next < later(started, operation.limit);
                 Some(if worth_it {
                     let change = Change::again(trouble, *attempt);
                     Decision {
@@ -322,19 +345,18 @@ impl Round<'_> {
                 ..self.write(&Change::behind_a_roll())
             });
         }
-        let sidecar = cluster.sidecar.clone();
-        Some(self.start(operation.clone(), sidecar, started, failed))
+        Some(self.start(operation.clone(), cluster, started, failed))
     }
 
     /// Begins the next attempt. One of which nothing is known may have done its work.
     fn start(
         &self,
         operation: Operation,
-        sidecar: Sidecar,
+        cluster: &Cluster,
         started: Option<Timestamp>,
         failed: u32,
     ) -> Decision {
-        let limit = operation.limit();
+        let limit = operation.limit;
         let by = later(started.unwrap_or_else(|| whole(self.now)), limit);
         let newer_than = started.filter(|_| operation.leaves_a_trace());
         let take = self.now < by;
@@ -344,7 +366,9 @@ impl Round<'_> {
         let attempt = Attempt {
             number: failed + 1,
             operation,
-            sidecar,
+            sidecar: cluster.sidecar.clone(),
+            store: cluster.store,
+            result: self.seen.task.result(),
             newer_than,
             take,
             by: if take { by } else { later(self.now, LOOK) },
@@ -388,7 +412,7 @@ impl Round<'_> {
     }
 
     fn write(&self, change: &Change) -> Decision {
-        let (status, told) = status::write(self.seen.task, change, self.now);
+        let (status, told) = status::write(self.seen.task, change, self.seen.progress, self.now);
         Decision {
             status,
             told,

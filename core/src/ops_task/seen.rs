@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::task::{Operation, Stage, Task};
+use super::task::{Kind, Operation, Stage, Task};
 use super::trouble::Trouble;
 use crate::api::{Condition, Etcd};
 
@@ -37,7 +37,8 @@ pub enum EtcdSeen {
 pub struct Cluster {
     name: String,
     life: Life,
-    store: bool,
+    /// Whether it has backups.
+    pub store: bool,
     /// What the condition says if it is not `True`.
     not_ready: Option<(String, String)>,
     port: Result<(), i64>,
@@ -167,16 +168,20 @@ impl EtcdSeen {
             Self::There(cluster) => cluster,
         };
         let name = cluster.name.clone();
-        match operation {
-            Operation::Full { .. } | Operation::Delta { .. } => {}
-        }
+        // Maintenance asks the members themselves whether they are fit for it, and needs no backups.
+        let snapshot = match operation.kind {
+            Kind::Snapshot(_) => true,
+            Kind::Maintenance(_) => false,
+        };
         match cluster.life {
             Life::Leaves => return Err(Trouble::EtcdLeaving(name)),
-            Life::Runs | Life::Hibernates if !cluster.store => return Err(Trouble::NoStore(name)),
+            Life::Runs | Life::Hibernates if snapshot && !cluster.store => {
+                return Err(Trouble::NoStore(name));
+            }
             Life::Hibernates => return Err(Trouble::Hibernated(name)),
             Life::Runs => {}
         }
-        if let Some((status, why)) = cluster.not_ready.clone() {
+        if let Some((status, why)) = cluster.not_ready.clone().filter(|_| snapshot) {
             return Err(Trouble::NotReady { name, status, why });
         }
         if let Err(port) = cluster.port {
@@ -204,6 +209,21 @@ impl Task {
             queue,
         }
     }
+}
+
+/// The task that works on the members of an Etcd now, if there is one: meanwhile nobody else does.
+pub fn at_work<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Option<&'a str> {
+    let works = |task: &&Task| {
+        let on_members = task.wanted.as_ref().is_ok_and(|it| match it.kind {
+            Kind::Maintenance(_) => true,
+            Kind::Snapshot(_) => false,
+        });
+        task.etcd.as_deref() == Some(etcd)
+            && on_members
+            && matches!(task.stage, Stage::InProgress { .. })
+    };
+    let mut all = tasks.into_iter().filter(works);
+    all.next().map(|it| it.name.as_str())
 }
 
 /// The one that a task waits for: the last that waits before it, else the one whose turn it is.

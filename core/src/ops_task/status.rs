@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::answer::{Done, Snapshot};
+use super::progress::Progress;
 use super::seen::{Queue, Queued};
 use super::task::{State, Task};
 use super::trouble::Trouble;
@@ -103,6 +104,16 @@ impl Change {
         )
     }
 
+    /// A step of an attempt begins.
+    pub(super) fn step(progress: &Progress) -> Self {
+        Self::new(
+            State::InProgress,
+            Phase::Execution,
+            Course::InProgress,
+            progress.step.clone(),
+        )
+    }
+
     pub(super) fn again(trouble: &Trouble, attempt: u32) -> Self {
         Self {
             trouble: Some(trouble.clone()),
@@ -112,17 +123,24 @@ impl Change {
     }
 
     pub(super) fn succeeded(done: &Done) -> Self {
-        let (description, snapshot) = match done {
-            Done::Taken(snapshot) => ("Snapshot created successfully", Some(snapshot)),
-            Done::Skipped => ("Delta snapshot was skipped by backup-restore server", None),
+        let (description, result) = match done {
+            Done::Taken(snapshot) => (
+                "Snapshot created successfully".to_owned(),
+                Some(result(snapshot)),
+            ),
+            Done::Skipped => (
+                "Delta snapshot was skipped by backup-restore server".to_owned(),
+                None,
+            ),
+            Done::Maintained(result) => (result.maintained(), Some(result.clone())),
         };
         Self {
-            result: snapshot.map(result),
+            result: result.filter(|it| *it != TaskResult::default()),
             ..Self::new(
                 State::Succeeded,
                 Phase::Execution,
                 Course::Completed,
-                description.to_owned(),
+                description,
             )
         }
     }
@@ -153,7 +171,7 @@ impl Change {
     }
 
     pub(super) fn cleanup() -> Self {
-        let description = "Task is deleted: its request to the sidecar is given up".to_owned();
+        let description = "Task is deleted: what is under way for it is given up".to_owned();
         Self {
             state: None,
             ..Self::new(
@@ -170,10 +188,14 @@ impl Change {
 pub(super) fn write(
     task: &Task,
     change: &Change,
+    progress: &Progress,
     now: Timestamp,
 ) -> (Option<EtcdOpsTaskStatus>, Option<Told>) {
     let before = &task.status;
     let mut status = before.clone();
+    if progress.result != TaskResult::default() {
+        status.result = Some(progress.result.clone());
+    }
     let state = change.state.map(|it| it.word().to_owned());
     let moved = state.is_some() && state != status.state;
     if moved {
@@ -258,7 +280,7 @@ fn result(snapshot: &Snapshot) -> TaskResult {
     }
 }
 
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|it| it.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()

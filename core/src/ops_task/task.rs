@@ -6,8 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
+use super::maintenance::Maintenance;
 use crate::api::{
-    EtcdOpsTask, EtcdOpsTaskConfig, EtcdOpsTaskStatus, Int32, OnDemandSnapshot, Time, names,
+    EtcdOpsTask, EtcdOpsTaskConfig, EtcdOpsTaskStatus, Int32, OnDemandSnapshot, TaskResult, Time,
+    names,
 };
 
 /// How long a task is kept that does not say.
@@ -42,19 +44,32 @@ pub struct Task {
 
 /// What can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// A full snapshot.
+pub struct Operation {
+    /// What.
+    pub kind: Kind,
+    /// How long it may take in all.
+    pub limit: SignedDuration,
+}
+
+/// The kinds of operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A snapshot of the cluster into its store.
+    Snapshot(Take),
+    /// Compaction, defragmentation, or one after the other.
+    Maintenance(Maintenance),
+}
+
+/// Which snapshot is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// A full one.
     Full {
         /// Whether it is marked as the last one of its cluster.
         is_final: bool,
-        /// How long it may take in all.
-        limit: SignedDuration,
     },
-    /// A delta snapshot.
-    Delta {
-        /// How long it may take in all.
-        limit: SignedDuration,
-    },
+    /// What is new since the last one.
+    Delta,
 }
 
 /// Why a task cannot be done, whatever its Etcd.
@@ -80,6 +95,34 @@ pub enum Unsupported {
     /// Neither `full` nor `delta`.
     #[error("spec.config.onDemandSnapshot.type is {0:?}; make a task with full or delta")]
     SnapshotType(String),
+    /// Neither compaction nor defragmentation.
+    #[error(
+        "spec.config.onDemandMaintenance asks for nothing; make a task with etcdCompaction or \
+         etcdDefragmentation set to true"
+    )]
+    NoMaintenance,
+    /// How far to compact, without a compaction.
+    #[error(
+        "spec.config.onDemandMaintenance.{0} is set without etcdCompaction; make a task that sets \
+         etcdCompaction to true, or leaves it out"
+    )]
+    NoCompaction(&'static str),
+    /// Two answers to how far to compact.
+    #[error(
+        "spec.config.onDemandMaintenance has a compactionRevision and a compactionAge; make a task \
+         with one of them"
+    )]
+    TwoTargets,
+    /// How far to compact makes no sense.
+    #[error("spec.config.onDemandMaintenance.{field} is {text:?}; {remedy}")]
+    Target {
+        /// Which field.
+        field: &'static str,
+        /// What it says.
+        text: String,
+        /// What it has to be.
+        remedy: &'static str,
+    },
     /// A delta that is to be final.
     #[error(
         "spec.config.onDemandSnapshot.isFinal is set for a delta; only a full snapshot is final"
@@ -190,6 +233,11 @@ impl Task {
         State::parse(self.status.state.as_deref()?)
     }
 
+    /// What has come of it so far.
+    pub(super) fn result(&self) -> TaskResult {
+        self.status.result.clone().unwrap_or_default()
+    }
+
     /// When it was begun, if it was.
     pub fn started(&self) -> Option<Timestamp> {
         self.status.started_at.as_ref()?.at()
@@ -198,8 +246,21 @@ impl Task {
     /// The member of the one-of, as metrics name it.
     pub fn kind(&self) -> &'static str {
         match &self.wanted {
-            Ok(Operation::Full { .. } | Operation::Delta { .. })
+            Ok(Operation {
+                kind: Kind::Snapshot(_),
+                ..
+            })
             | Err(Unsupported::SnapshotType(_) | Unsupported::FinalDelta) => "onDemandSnapshot",
+            Ok(Operation {
+                kind: Kind::Maintenance(_),
+                ..
+            })
+            | Err(
+                Unsupported::NoMaintenance
+                | Unsupported::NoCompaction(_)
+                | Unsupported::TwoTargets
+                | Unsupported::Target { .. },
+            ) => "onDemandMaintenance",
             Err(Unsupported::NotYet(kind)) => kind,
             Err(
                 Unsupported::Unreadable(_)
@@ -220,30 +281,23 @@ impl Task {
 }
 
 impl Operation {
-    /// How long it may take in all.
-    pub fn limit(&self) -> SignedDuration {
-        match self {
-            Self::Full { limit, .. } | Self::Delta { limit } => *limit,
-        }
-    }
-
     /// Whether it can be seen afterwards that it was done. A delta need not be looked for: asked for
-    /// again, it has what is new since.
+    /// again, it has what is new since. Maintenance tells of each step when it is done.
     pub(super) fn leaves_a_trace(&self) -> bool {
-        match self {
-            Self::Full { .. } => true,
-            Self::Delta { .. } => false,
+        match &self.kind {
+            Kind::Snapshot(Take::Full { .. }) => true,
+            Kind::Snapshot(Take::Delta) | Kind::Maintenance(_) => false,
         }
     }
+}
 
+impl Take {
     /// The path that the sidecar takes it under.
-    pub fn path(&self) -> &'static str {
+    pub fn path(self) -> &'static str {
         match self {
-            Self::Full { is_final: true, .. } => "/snapshot/full?final=true",
-            Self::Full {
-                is_final: false, ..
-            } => "/snapshot/full",
-            Self::Delta { .. } => "/snapshot/delta",
+            Self::Full { is_final: true } => "/snapshot/full?final=true",
+            Self::Full { is_final: false } => "/snapshot/full",
+            Self::Delta => "/snapshot/delta",
         }
     }
 }
@@ -306,7 +360,6 @@ fn wanted(config: &EtcdOpsTaskConfig) -> Result<Operation, Unsupported> {
         on_demand_snapshot_compaction,
     } = config;
     let others = [
-        (on_demand_maintenance.is_some(), "onDemandMaintenance"),
         (recover_from_quorum_loss.is_some(), "recoverFromQuorumLoss"),
         (
             on_demand_snapshot_compaction.is_some(),
@@ -314,27 +367,39 @@ fn wanted(config: &EtcdOpsTaskConfig) -> Result<Operation, Unsupported> {
         ),
     ];
     let mut named = others.iter().filter(|(there, _)| *there);
-    match (on_demand_snapshot, named.next(), named.next()) {
-        (Some(snapshot), None, _) => of_snapshot(snapshot),
-        (None, Some((_, kind)), None) => Err(Unsupported::NotYet(kind)),
-        (None, None, _) => Err(Unsupported::Unknown),
-        (Some(_), Some(_), _) | (None, Some(_), Some(_)) => Err(Unsupported::Several),
+    let known = (on_demand_snapshot, on_demand_maintenance);
+    match (known, named.next(), named.next()) {
+        ((Some(snapshot), None), None, _) => of_snapshot(snapshot),
+        ((None, Some(asked)), None, _) => {
+            let limit = seconds(asked.timeout_seconds, 900);
+            Ok(Operation {
+                kind: Kind::Maintenance(Maintenance::of(asked)?),
+                limit,
+            })
+        }
+        ((None, None), Some((_, kind)), None) => Err(Unsupported::NotYet(kind)),
+        ((None, None), None, _) => Err(Unsupported::Unknown),
+        ((Some(_), Some(_)), _, _)
+        | ((Some(_), None) | (None, Some(_)), Some(_), _)
+        | ((None, None), Some(_), Some(_)) => Err(Unsupported::Several),
     }
 }
 
 fn of_snapshot(snapshot: &OnDemandSnapshot) -> Result<Operation, Unsupported> {
     let is_final = snapshot.is_final.unwrap_or(false);
-    match snapshot.kind.as_str() {
-        "full" => Ok(Operation::Full {
-            is_final,
-            limit: seconds(snapshot.timeout_seconds_full, 900),
-        }),
-        "delta" if is_final => Err(Unsupported::FinalDelta),
-        "delta" => Ok(Operation::Delta {
-            limit: seconds(snapshot.timeout_seconds_delta, 60),
-        }),
-        other => Err(Unsupported::SnapshotType(other.to_owned())),
-    }
+    let (take, limit) = match snapshot.kind.as_str() {
+        "full" => (
+            Take::Full { is_final },
+            seconds(snapshot.timeout_seconds_full, 900),
+        ),
+        "delta" if is_final => return Err(Unsupported::FinalDelta),
+        "delta" => (Take::Delta, seconds(snapshot.timeout_seconds_delta, 60)),
+        other => return Err(Unsupported::SnapshotType(other.to_owned())),
+    };
+    Ok(Operation {
+        kind: Kind::Snapshot(take),
+        limit,
+    })
 }
 
 /// A state that this release does not know is taken for one that has not begun.

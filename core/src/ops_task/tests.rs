@@ -64,6 +64,7 @@ fn decided(task: &Task, etcd: Option<&EtcdSeen>, others: &[Queued], work: &Work)
         etcd,
         others,
         work,
+        progress: &Progress::default(),
     };
     decide(&seen, &Limits::default(), now())
 }
@@ -88,24 +89,34 @@ fn in_progress(started: &str, failures: &[&str]) -> Task {
 fn every_configuration_is_an_operation_or_says_why_not() {
     let minutes = SignedDuration::from_mins;
     let snapshot = |inner: Value| json!({ "onDemandSnapshot": inner });
+    let maintenance = |inner: Value| json!({ "onDemandMaintenance": inner });
+    let taking = |take, limit| {
+        Ok(Operation {
+            kind: Kind::Snapshot(take),
+            limit,
+        })
+    };
+    let maintaining = |compact, defragment, limit| {
+        Ok(Operation {
+            kind: Kind::Maintenance(Maintenance {
+                compact,
+                defragment,
+            }),
+            limit,
+        })
+    };
     for (config, wanted) in [
         (
             snapshot(json!({ "type": "full" })),
-            Ok(Operation::Full {
-                is_final: false,
-                limit: minutes(15),
-            }),
+            taking(Take::Full { is_final: false }, minutes(15)),
         ),
         (
             snapshot(json!({ "type": "full", "isFinal": true, "timeoutSecondsFull": 120 })),
-            Ok(Operation::Full {
-                is_final: true,
-                limit: minutes(2),
-            }),
+            taking(Take::Full { is_final: true }, minutes(2)),
         ),
         (
             snapshot(json!({ "type": "delta", "isFinal": false, "timeoutSecondsDelta": -5 })),
-            Ok(Operation::Delta { limit: minutes(1) }),
+            taking(Take::Delta, minutes(1)),
         ),
         (
             snapshot(json!({ "type": "delta", "isFinal": true })),
@@ -118,8 +129,57 @@ fn every_configuration_is_an_operation_or_says_why_not() {
         (json!({}), Err(Unsupported::Unknown)),
         (json!({ "levitation": {} }), Err(Unsupported::Unknown)),
         (
-            json!({ "onDemandMaintenance": { "etcdCompaction": true } }),
-            Err(Unsupported::NotYet("onDemandMaintenance")),
+            maintenance(json!({ "etcdCompaction": true })),
+            maintaining(Some(Reach::Covered), false, minutes(15)),
+        ),
+        (
+            maintenance(json!({ "etcdDefragmentation": true, "timeoutSeconds": 60 })),
+            maintaining(None, true, minutes(1)),
+        ),
+        (
+            maintenance(json!({
+                "etcdCompaction": true, "etcdDefragmentation": true, "compactionRevision": 7,
+            })),
+            maintaining(Some(Reach::Revision(7)), true, minutes(15)),
+        ),
+        (
+            maintenance(json!({ "etcdCompaction": true, "compactionAge": "1h30m" })),
+            maintaining(Some(Reach::Age(minutes(90))), false, minutes(15)),
+        ),
+        (maintenance(json!({})), Err(Unsupported::NoMaintenance)),
+        (
+            maintenance(json!({ "etcdDefragmentation": true, "compactionRevision": 7 })),
+            Err(Unsupported::NoCompaction("compactionRevision")),
+        ),
+        (
+            maintenance(json!({ "etcdDefragmentation": true, "compactionAge": "1h" })),
+            Err(Unsupported::NoCompaction("compactionAge")),
+        ),
+        (
+            maintenance(json!({
+                "etcdCompaction": true, "compactionRevision": 7, "compactionAge": "1h",
+            })),
+            Err(Unsupported::TwoTargets),
+        ),
+        (
+            maintenance(json!({ "etcdCompaction": true, "compactionRevision": 0 })),
+            Err(Unsupported::Target {
+                field: "compactionRevision",
+                text: "0".to_owned(),
+                remedy: "make a task with a revision from 1 on",
+            }),
+        ),
+        (
+            maintenance(json!({ "etcdCompaction": true, "compactionAge": "0s" })),
+            Err(Unsupported::Target {
+                field: "compactionAge",
+                text: "0s".to_owned(),
+                remedy: "make a task with a duration such as 30m or 1h30m",
+            }),
+        ),
+        (
+            json!({ "onDemandMaintenance": { "etcdCompaction": true }, "onDemandSnapshot": { "type": "full" } }),
+            Err(Unsupported::Several),
         ),
         (
             json!({ "recoverFromQuorumLoss": {} }),
@@ -494,6 +554,157 @@ fn a_task_waits_while_an_upgrade_restarts_members_and_one_that_has_begun_does_no
     assert!(matches!(decision.act, Some(Act::Start(_))));
 }
 
+fn maintenance(status: Value) -> Task {
+    let config = json!({ "etcdCompaction": true, "etcdDefragmentation": true });
+    let mut task = object(&json!({ "onDemandMaintenance": config }));
+    task["status"] = status;
+    parsed(&task)
+}
+
+#[test]
+fn maintenance_needs_neither_backups_nor_the_condition_but_members() {
+    for seen in [
+        etcd(|it| it["spec"]["backup"] = json!({})),
+        etcd(|it| it["status"]["conditions"][0]["status"] = json!("False")),
+    ] {
+        let decision = decided(&maintenance(json!({})), Some(&seen), &[], &Work::None);
+        let Some(Act::Start(attempt)) = decision.act else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(attempt.newer_than, None);
+        let EtcdSeen::There(cluster) = seen else {
+            panic!("it is there");
+        };
+        assert_eq!(attempt.store, cluster.store);
+    }
+    let hibernates = etcd(|it| it["spec"]["replicas"] = json!(0));
+    let decision = decided(&maintenance(json!({})), Some(&hibernates), &[], &Work::None);
+    assert_eq!(decision.status.unwrap().state.as_deref(), Some("Rejected"));
+    let rolling = etcd(|it| it["status"]["upgrade"] = json!({ "phase": "Rolling" }));
+    let decision = decided(&maintenance(json!({})), Some(&rolling), &[], &Work::None);
+    assert_eq!(decision.act, None);
+}
+
+#[test]
+fn what_has_come_of_steps_is_told_at_once_and_known_to_the_next_attempt() {
+    let started = json!({ "state": "InProgress", "startedAt": "2026-11-24T10:20:00Z" });
+    let task = maintenance(started);
+    let mut progress = Progress {
+        step: "Defragments member e-1".to_owned(),
+        ..Progress::default()
+    };
+    progress.result.compacted(7);
+    progress.result.defragmented(&"e-0".into(), 30, 10);
+    let looked = |task: &Task, work: &Work, etcd: Option<&EtcdSeen>, progress: &Progress| {
+        let seen = Observed {
+            task,
+            etcd,
+            others: &[],
+            work,
+            progress,
+        };
+        decide(&seen, &Limits::default(), now())
+    };
+    let told = looked(&task, &Work::Running, None, &progress);
+    let status = told.status.unwrap();
+    assert_eq!((told.act, told.told), (None, None));
+    let operation = status.last_operation.as_ref().unwrap();
+    assert_eq!(operation.description, "Defragments member e-1");
+    assert_eq!(status.result.as_ref(), Some(&progress.result));
+    assert_eq!(status.result.as_ref().unwrap().reclaimed_bytes, Some(20));
+
+    // Nothing new, nothing written.
+    let mut task = task;
+    task.status = status;
+    assert_eq!(looked(&task, &Work::Running, None, &progress).status, None);
+    let silent = looked(&task, &Work::Running, None, &Progress::default());
+    assert_eq!(silent.status, None);
+
+    // It fails after one more step, and is tried again from there.
+    progress.result.defragmented(&"e-1".into(), 30, 20);
+    let unwell = failed(1, Trouble::Unwell("e-2: it has no pod".to_owned()));
+    let status = looked(&task, &unwell, None, &progress).status.unwrap();
+    assert_eq!(status.result.as_ref(), Some(&progress.result));
+    task.status = status;
+    let seen = etcd(|_| {});
+    let decision = looked(&task, &Work::None, Some(&seen), &Progress::default());
+    let Some(Act::Start(attempt)) = decision.act else {
+        panic!("{decision:?}");
+    };
+    assert_eq!(attempt.result, progress.result);
+    assert_eq!(decision.status.unwrap().result, Some(progress.result));
+}
+
+#[test]
+fn what_has_come_of_maintenance_is_said_in_the_end() {
+    let task = maintenance(json!({ "state": "InProgress", "startedAt": "2026-11-24T10:20:00Z" }));
+    let ended = |result: &TaskResult| {
+        let work = Work::Answered {
+            attempt: 1,
+            result: Ok(Done::Maintained(result.clone())),
+        };
+        let status = decided(&task, None, &[], &work).status.unwrap();
+        assert_eq!(status.state.as_deref(), Some("Succeeded"));
+        (status.last_operation.unwrap().description, status.result)
+    };
+    let mut result = TaskResult::default();
+    let nothing = "No member has free pages that are worth it".to_owned();
+    assert_eq!(ended(&result), (nothing, None));
+    result.defragmented(&"e-0".into(), 30, 10);
+    let text = "1 member defragmented, 20 bytes reclaimed".to_owned();
+    assert_eq!(ended(&result), (text, Some(result.clone())));
+    result.defragmented(&"e-1".into(), 10, 12);
+    result.compacted(7);
+    result.cleared(1);
+    let text = "Compacted up to revision 7, 2 members defragmented, 18 bytes reclaimed, alarm \
+                NOSPACE cleared";
+    assert_eq!(ended(&result), (text.to_owned(), Some(result.clone())));
+}
+
+#[test]
+fn whoever_works_on_members_is_known_by_its_task() {
+    let begun = || maintenance(json!({ "state": "InProgress" }));
+    assert_eq!(at_work("e", &[begun()]), Some("t"));
+    assert_eq!(at_work("other", &[begun()]), None);
+    let others = [
+        maintenance(json!({})),
+        maintenance(json!({ "state": "Succeeded" })),
+        in_progress("2026-11-24T10:20:00Z", &[]),
+    ];
+    assert_eq!(at_work("e", &others), None);
+}
+
+#[test]
+fn what_backups_cover_is_read_from_the_newest_chain() {
+    let told = |name: &str, revision: i64, at: &str| json!({ "snapName": name, "lastRevision": revision, "createdOn": at });
+    let covers = |status, body: &Value| covered(status, body.to_string().as_bytes());
+    let chain = json!({
+        "fullSnapshot": told("Full-1", 7, "2026-11-24T10:00:00Z"),
+        "deltaSnapshots": [told("Incr-1", 9, "2026-11-24T10:05:00Z")],
+    });
+    let expected = [(7, "2026-11-24T10:00:00Z"), (9, "2026-11-24T10:05:00Z")];
+    let expected = expected.map(|(revision, time)| Covered {
+        revision,
+        at: at(time),
+    });
+    assert_eq!(covers(200, &chain), Ok(expected.to_vec()));
+    let none = json!({ "fullSnapshot": null, "deltaSnapshots": null });
+    assert_eq!(covers(200, &none), Ok(Vec::new()));
+    for (status, body) in [
+        (500, chain.clone()),
+        (200, json!("no")),
+        (200, json!({ "fullSnapshot": { "lastRevision": 7 } })),
+        (
+            200,
+            json!({ "fullSnapshot": told("Full-1", 7, "yesterday") }),
+        ),
+    ] {
+        let trouble = covers(status, &body).unwrap_err();
+        assert_eq!(trouble.code(), "ERR_COMPACTION_REVISION", "{body}");
+        assert!(trouble.may_pass(), "{body}");
+    }
+}
+
 #[test]
 fn a_task_that_is_deleted_gives_up_its_work_before_it_goes() {
     let mut object = full();
@@ -517,12 +728,8 @@ fn a_task_that_is_deleted_gives_up_its_work_before_it_goes() {
 
 #[test]
 fn an_answer_is_what_was_asked_for_or_an_error() {
-    let limit = SignedDuration::from_secs(60);
-    let full = |is_final| Operation::Full { is_final, limit };
-    let delta = Operation::Delta { limit };
-    let of = |operation: &Operation, status, body: &Value| {
-        taken(operation, status, body.to_string().as_bytes())
-    };
+    let full = |is_final| Take::Full { is_final };
+    let of = |take: Take, status, body: &Value| taken(take, status, body.to_string().as_bytes());
     let said = json!({
         "kind": "Full", "snapName": "Full-1", "lastRevision": 7, "isFinal": false,
         "createdOn": "2026-11-24T10:20:30Z", "sizeBytes": 12, "sha256": "ab", "versionID": null,
@@ -533,29 +740,28 @@ fn an_answer_is_what_was_asked_for_or_an_error() {
         size: Some(12),
         sha256: Some("ab".to_owned()),
     };
-    assert_eq!(of(&full(false), 200, &said), Ok(Done::Taken(snapshot)));
-    assert_eq!(of(&delta, 200, &Value::Null), Ok(Done::Skipped));
-    for (operation, status, body, code) in [
+    assert_eq!(of(full(false), 200, &said), Ok(Done::Taken(snapshot)));
+    assert_eq!(of(Take::Delta, 200, &Value::Null), Ok(Done::Skipped));
+    for (take, status, body, code) in [
         (full(true), 200, said.clone(), "ERR_CREATE_SNAPSHOT"),
         (full(false), 200, Value::Null, "ERR_CREATE_SNAPSHOT"),
-        (delta, 200, said, "ERR_CREATE_SNAPSHOT"),
+        (Take::Delta, 200, said, "ERR_CREATE_SNAPSHOT"),
         (full(false), 200, json!({}), "ERR_CREATE_SNAPSHOT"),
         (full(false), 500, json!("no space"), "ERR_CREATE_SNAPSHOT"),
     ] {
-        let trouble = of(&operation, status, &body).unwrap_err();
-        assert_eq!(trouble.code(), code, "{operation:?} {body}");
+        let trouble = of(take, status, &body).unwrap_err();
+        assert_eq!(trouble.code(), code, "{take:?} {body}");
     }
-    let page = taken(&full(false), 200, b"<html>\xff");
+    let page = taken(full(false), 200, b"<html>\xff");
     assert!(page.unwrap_err().to_string().contains("spec.backup.port"));
 }
 
 #[test]
 fn a_snapshot_made_earlier_is_recognised_if_it_is_newer_and_of_the_kind() {
-    let limit = SignedDuration::from_secs(60);
-    let full = |is_final| Operation::Full { is_final, limit };
-    let finds = |operation: &Operation, since: &str, full: &Value, status| {
+    let full = |is_final| Take::Full { is_final };
+    let finds = |take: Take, since: &str, full: &Value, status| {
         let body = json!({ "fullSnapshot": full, "deltaSnapshots": null }).to_string();
-        latest(operation, at(since), status, body.as_bytes()).is_some()
+        latest(take, at(since), status, body.as_bytes()).is_some()
     };
     let said = |is_final: bool| {
         json!({
@@ -563,7 +769,7 @@ fn a_snapshot_made_earlier_is_recognised_if_it_is_newer_and_of_the_kind() {
             "createdOn": "2026-11-24T10:20:30Z",
         })
     };
-    for (operation, since, full, status, found) in [
+    for (take, since, full, status, found) in [
         (full(false), "2026-11-24T10:20:29Z", said(false), 200, true),
         (full(false), "2026-11-24T10:20:30Z", said(false), 200, false),
         (full(false), "2026-11-24T10:20:29Z", said(false), 500, false),
@@ -572,8 +778,8 @@ fn a_snapshot_made_earlier_is_recognised_if_it_is_newer_and_of_the_kind() {
         (full(true), "2026-11-24T10:20:29Z", said(true), 200, true),
         (full(false), "2026-11-24T10:20:29Z", said(true), 200, true),
     ] {
-        let is = finds(&operation, since, &full, status);
-        assert_eq!(is, found, "{operation:?} {since} {full} {status}");
+        let is = finds(take, since, &full, status);
+        assert_eq!(is, found, "{take:?} {since} {full} {status}");
     }
 }
 

@@ -91,6 +91,70 @@ pub enum Trouble {
         /// Why.
         why: String,
     },
+    /// The newest backups are not known.
+    #[error("what the backups cover is not known ({0}); see whether the sidecar reaches the store")]
+    BackupsUnknown(String),
+    /// There is no backup.
+    #[error("there is no snapshot in the store yet; take a full one first")]
+    NothingCovered,
+    /// The next delta snapshot needs what was to be compacted.
+    #[error(
+        "the backups cover revision {covered}, and the next delta snapshot is made of what follows \
+         it: {wanted} is too far; take a delta snapshot first, or choose a lower compactionRevision"
+    )]
+    Uncovered {
+        /// What was asked for.
+        wanted: i64,
+        /// The newest revision in the backups.
+        covered: i64,
+    },
+    /// That revision is yet to come.
+    #[error(
+        "the cluster is at revision {present}, {wanted} is yet to come; choose a lower compactionRevision"
+    )]
+    Ahead {
+        /// What was asked for.
+        wanted: i64,
+        /// What it is at.
+        present: i64,
+    },
+    /// No backup tells how old a revision is.
+    #[error(
+        "only backups tell how old a revision is, and the Etcd has no spec.backup.store; set a \
+         compactionRevision instead"
+    )]
+    Undated,
+    /// Nothing in the newest chain of backups is so old.
+    #[error(
+        "no snapshot since the last full one is {0:#} old; choose a shorter compactionAge, or set a \
+         compactionRevision"
+    )]
+    NothingThatOld(SignedDuration),
+    /// Not all members are well.
+    #[error(
+        "not all members are well ({0}); see the conditions of the Etcd, and make a new task then"
+    )]
+    Unwell(String),
+    /// Their data is not the same.
+    #[error(
+        "alarm CORRUPT is raised: the members' data differs; find out which of them is right before \
+         anything else is done"
+    )]
+    Corrupt,
+    /// An upgrade restarts members.
+    #[error("an upgrade restarts members; make a new task when it is done")]
+    Rolling,
+    /// A step of maintenance failed.
+    #[error("{step}: {why}; see the log of etcd, and make a new task")]
+    Step {
+        /// What was to be done.
+        step: String,
+        /// Why not.
+        why: String,
+    },
+    /// The members cannot be asked.
+    #[error("the members cannot be asked: {0}; see the conditions of the Etcd")]
+    Members(String),
     /// The request cannot be made.
     #[error("the request cannot be made: {0}")]
     Request(String),
@@ -156,6 +220,15 @@ impl Trouble {
             | Self::Unreached(_)
             | Self::TooLate(_) => "ERR_EXECUTE_HTTP_REQUEST",
             Self::NotTaken { .. } | Self::NotNamed { .. } => "ERR_CREATE_SNAPSHOT",
+            Self::BackupsUnknown(_)
+            | Self::NothingCovered
+            | Self::Uncovered { .. }
+            | Self::Ahead { .. }
+            | Self::Undated
+            | Self::NothingThatOld(_) => "ERR_COMPACTION_REVISION",
+            Self::Unwell(_) | Self::Corrupt | Self::Members(_) => "ERR_MEMBERS_UNHEALTHY",
+            Self::Rolling => "ERR_UPGRADE_IN_PROGRESS",
+            Self::Step { .. } => "ERR_MAINTENANCE",
         }
     }
 
@@ -178,8 +251,17 @@ impl Trouble {
             Self::PodsUnknown(_) | Self::LeaderUnknown(_) | Self::Unreached(_) => {
                 "failed to execute HTTP request"
             }
-            Self::TooLate(_) => "snapshot was not created in time",
+            Self::TooLate(_) => "task was not done in time",
             Self::NotTaken { .. } | Self::NotNamed { .. } => "failed to create snapshot",
+            Self::BackupsUnknown(_)
+            | Self::NothingCovered
+            | Self::Uncovered { .. }
+            | Self::Ahead { .. }
+            | Self::Undated
+            | Self::NothingThatOld(_) => "history cannot be compacted so far",
+            Self::Unwell(_) | Self::Corrupt | Self::Members(_) => "members are not healthy",
+            Self::Rolling => "an upgrade is in progress",
+            Self::Step { .. } => "maintenance failed",
         }
     }
 
@@ -190,7 +272,12 @@ impl Trouble {
             | Self::PodsUnknown(_)
             | Self::LeaderUnknown(_)
             | Self::CaUnnamed(_)
-            | Self::CaUnknown(_) => true,
+            | Self::CaUnknown(_)
+            | Self::BackupsUnknown(_)
+            | Self::Unwell(_)
+            | Self::Members(_)
+            | Self::Rolling
+            | Self::Step { .. } => true,
             Self::NotTaken { status, .. } => no_may_pass(*status),
             Self::EtcdMissing { .. }
             | Self::EtcdUnreadable(_)
@@ -206,6 +293,12 @@ impl Trouble {
             | Self::CaCertificate { .. }
             | Self::Request(_)
             | Self::TooLate(_)
+            | Self::NothingCovered
+            | Self::Uncovered { .. }
+            | Self::Ahead { .. }
+            | Self::Undated
+            | Self::NothingThatOld(_)
+            | Self::Corrupt
             | Self::NotNamed { .. } => false,
         }
     }

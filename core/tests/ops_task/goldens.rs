@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use druid_core::api::{Etcd, EtcdOpsTask};
 use druid_core::ops_task::{
-    Act, Cluster, Decision, EtcdSeen, Limits, Observed, Queue, Queued, Task, Trouble, Work, decide,
-    taken,
+    Act, Cluster, Decision, EtcdSeen, Kind, Limits, Observed, Progress, Queue, Queued, Task,
+    Trouble, Work, decide, taken,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -70,6 +70,7 @@ fn play(object: &mut Value, mut cluster: EtcdSeen, others: &[Queued], meets: &[M
             etcd: asked.then_some(&cluster),
             others,
             work: &work,
+            progress: &Progress::default(),
         };
         let Decision {
             status, act, again, ..
@@ -86,7 +87,12 @@ fn play(object: &mut Value, mut cluster: EtcdSeen, others: &[Queued], meets: &[M
             }
             Some(Act::Start(attempt)) => {
                 let result = match meets.next().unwrap() {
-                    Met::Says(status, body) => taken(&attempt.operation, *status, body.as_bytes()),
+                    Met::Says(status, body) => {
+                        let Kind::Snapshot(take) = attempt.operation.kind else {
+                            panic!("{attempt:?}");
+                        };
+                        taken(take, *status, body.as_bytes())
+                    }
                     Met::Nobody => Err(trouble()),
                     Met::Outage => {
                         cluster = etcd("any", "False", true);
@@ -271,6 +277,7 @@ fn what_etcd_druid_began_is_taken_up() {
         etcd: Some(&cluster),
         others: &[],
         work: &Work::None,
+        progress: &Progress::default(),
     };
     let now = began + SignedDuration::from_secs(30);
     let decision = decide(&seen, &Limits::default(), now);

@@ -9,8 +9,8 @@ use druid_core::api::{
 };
 use druid_core::backup::snapshotter::Backoff;
 use druid_core::ops_task::{
-    Act, Attempt, Cluster, Decision, Done, EtcdSeen, Limits, Observed, Queue, Queued, Snapshot,
-    State, Task, Trouble, Work, decide, latest,
+    Act, Attempt, Cluster, Decision, Done, EtcdSeen, Kind, Limits, Observed, Progress, Queue,
+    Queued, Snapshot, State, Task, Trouble, Work, decide, latest,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as MetaTime;
@@ -225,6 +225,7 @@ impl World {
             etcd: None,
             others: &others,
             work: &work,
+            progress: &Progress::default(),
         };
         let first = decide(&seen, &limits(), at(self.now));
         if first.act != Some(Act::AskEtcd) {
@@ -380,6 +381,9 @@ impl World {
             },
             "deltaSnapshots": null,
         });
-        latest(&attempt.operation, since, 200, body.to_string().as_bytes())
+        let Kind::Snapshot(take) = attempt.operation.kind else {
+            return None;
+        };
+        latest(take, since, 200, body.to_string().as_bytes())
     }
 }

@@ -29,7 +29,15 @@ fn all() -> Vec<Trouble> {
         Trouble::Hibernated(text("main")),
         Trouble::Unsupported(Unsupported::Unreadable(text("missing field"))),
         Trouble::Unsupported(Unsupported::Unknown),
-        Trouble::Unsupported(Unsupported::NotYet("onDemandMaintenance")),
+        Trouble::Unsupported(Unsupported::NotYet("recoverFromQuorumLoss")),
+        Trouble::Unsupported(Unsupported::NoMaintenance),
+        Trouble::Unsupported(Unsupported::NoCompaction("compactionAge")),
+        Trouble::Unsupported(Unsupported::TwoTargets),
+        Trouble::Unsupported(Unsupported::Target {
+            field: "compactionAge",
+            text: text("0s"),
+            remedy: "make a task with a duration such as 30m or 1h30m",
+        }),
         Trouble::Unsupported(Unsupported::Several),
         Trouble::Unsupported(Unsupported::SnapshotType(text("half"))),
         Trouble::Unsupported(Unsupported::FinalDelta),
@@ -51,6 +59,26 @@ fn all() -> Vec<Trouble> {
         Trouble::CaCertificate {
             secret: text("ns/ca"),
             why: text("there is no certificate in it"),
+        },
+        Trouble::BackupsUnknown(text("status 503: busy")),
+        Trouble::NothingCovered,
+        Trouble::Uncovered {
+            wanted: 81,
+            covered: 80,
+        },
+        Trouble::Ahead {
+            wanted: 101,
+            present: 100,
+        },
+        Trouble::Undated,
+        Trouble::NothingThatOld(SignedDuration::from_mins(90)),
+        Trouble::Unwell(text("main-1: it has no pod")),
+        Trouble::Corrupt,
+        Trouble::Members(text("Secret ns/client is missing: create it")),
+        Trouble::Rolling,
+        Trouble::Step {
+            step: text("Defragments member main-1"),
+            why: text("no answer within 60s"),
         },
         Trouble::Request(text("invalid uri character")),
         Trouble::Unreached(text(

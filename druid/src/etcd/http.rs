@@ -139,6 +139,15 @@ impl Http {
         ))
     }
 
+    /// How many compactions of the database the member has ended since it started, by `/metrics`.
+    pub(crate) async fn compactions(&self, deadline: Duration) -> Result<Option<u64>, Error> {
+        let body = self.ok("GET /metrics", "/metrics", deadline).await?;
+        Ok(metric(
+            &body,
+            "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count",
+        ))
+    }
+
     async fn ok(
         &self,
         call: &'static str,

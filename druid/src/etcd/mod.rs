@@ -290,7 +290,6 @@ impl Client {
     }
 
     /// Forgets what was before a revision; `physical` waits until the space is free.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it so far"))]
     pub(crate) async fn compact(
         &self,
         revision: i64,
@@ -521,7 +520,6 @@ impl Client {
     }
 
     /// Lowers NOSPACE of a member.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it so far"))]
     pub(crate) async fn alarm_disarm(
         &self,
         member: MemberId,

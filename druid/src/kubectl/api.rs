@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::connect::{Cluster, DEADLINE};
 use super::error::KubectlError;
+use super::output::tell;
 
 /// How many objects one answer has.
 const PAGE: u32 = 500;
@@ -131,6 +132,32 @@ impl Cluster {
 
     fn tasks(&self) -> Api<EtcdOpsTask> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The tasks that are there; what cannot be read as one is told of.
+    pub(super) async fn all_tasks(
+        &self,
+        which: Which<'_>,
+    ) -> Result<Vec<EtcdOpsTask>, KubectlError> {
+        let api: Api<DeserializeGuard<EtcdOpsTask>> = match which {
+            Which::Named(_) | Which::Namespace => {
+                Api::namespaced(self.client.clone(), &self.namespace)
+            }
+            Which::All => Api::all(self.client.clone()),
+        };
+        let found = self.listed("list EtcdOpsTasks", &api, None).await?;
+        let read = found.into_iter().filter_map(|it| match it.0 {
+            Ok(task) => Some(task),
+            Err(invalid) => {
+                let name = invalid.metadata.name.unwrap_or_default();
+                tell(&format!(
+                    "warning: EtcdOpsTask {name} cannot be read: {}",
+                    invalid.error
+                ));
+                None
+            }
+        });
+        Ok(read.collect())
     }
 
     /// Makes a task; its name.

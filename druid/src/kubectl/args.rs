@@ -1,7 +1,9 @@
 //! The command line.
 
+use std::time::Duration;
+
 use clap::{ArgGroup, Subcommand, ValueEnum};
-use druid_core::duration::GoDuration;
+use druid_core::duration::{DurationError, GoDuration};
 
 use super::connect::Connection;
 
@@ -14,7 +16,9 @@ Examples:
   kubectl druid list -A
   kubectl druid upgrade status -A -w
   kubectl druid upgrade pause main -n shoot
-  kubectl druid snapshot main --full --wait")]
+  kubectl druid snapshot main --full --wait
+  kubectl druid compact main --age 1h --defrag --wait
+  kubectl druid tasks -A -w")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -43,6 +47,9 @@ Exit codes: 0 nothing stands against it; 1 something does, or could not be found
         name: String,
     },
     Snapshot(SnapshotArgs),
+    Defrag(DefragArgs),
+    Compact(CompactArgs),
+    Tasks(TasksArgs),
 }
 
 /// List Etcds: are they ready, what do they run, how are their backups and upgrades?
@@ -107,7 +114,6 @@ Examples:
   kubectl druid snapshot main --full --wait
   kubectl druid snapshot main --delta")]
 #[command(group(ArgGroup::new("kind").required(true).args(["full", "delta"])))]
-#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(super) struct SnapshotArgs {
     /// The name of the Etcd.
     pub(super) name: String,
@@ -120,6 +126,13 @@ pub(super) struct SnapshotArgs {
     /// Mark a full snapshot as the last one of this cluster.
     #[arg(long = "final", conflicts_with = "delta")]
     pub(super) is_final: bool,
+    #[command(flatten)]
+    pub(super) waiting: Waiting,
+}
+
+/// Whether to wait for a task.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Waiting {
     /// Wait until it is over, and say what came of it.
     #[arg(long)]
     pub(super) wait: bool,
@@ -131,6 +144,83 @@ pub(super) struct SnapshotArgs {
         value_name = "DURATION"
     )]
     pub(super) timeout: GoDuration,
+}
+
+/// What compaction and defragmentation have in common.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct MaintenanceArgs {
+    /// The name of the Etcd.
+    pub(super) name: String,
+    /// How long all of it may take; then it is given up.
+    #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = limit)]
+    pub(super) limit: GoDuration,
+    #[command(flatten)]
+    pub(super) waiting: Waiting,
+}
+
+/// As the definition of a task has it.
+fn limit(text: &str) -> Result<GoDuration, String> {
+    let limit: GoDuration = text.parse().map_err(|it: DurationError| it.to_string())?;
+    if limit.0 < Duration::from_secs(10) {
+        return Err("less than 10s is too short for anything; write a longer one".to_owned());
+    }
+    Ok(limit)
+}
+
+/// Give the free space of the members' databases back to their file systems.
+///
+/// Creates an `EtcdOpsTask`. The operator defragments one member after the other, only while all are
+/// well; the leader is the last, after it has handed the leadership over. A member serves nothing
+/// meanwhile. Those that have little to give back are left alone. If the alarm NOSPACE is raised and
+/// there is room again in the end, it is cleared.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 the task was created and, with --wait, has succeeded; 1 otherwise.
+
+Examples:
+  kubectl druid defrag main --wait")]
+pub(super) struct DefragArgs {
+    #[command(flatten)]
+    pub(super) common: MaintenanceArgs,
+}
+
+/// Forget the history of a cluster, up to what its backups cover.
+///
+/// Creates an `EtcdOpsTask`. What the backups do not cover yet is never compacted: the next delta
+/// snapshot is made of it. Clients that watch from an older revision have to list again.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 the task was created and, with --wait, has succeeded; 1 otherwise.
+
+Examples:
+  kubectl druid compact main --wait
+  kubectl druid compact main --age 1h --defrag --wait")]
+pub(super) struct CompactArgs {
+    #[command(flatten)]
+    pub(super) common: MaintenanceArgs,
+    /// Up to this revision.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    pub(super) revision: Option<i64>,
+    /// Up to the newest revision that was backed up at least so long ago.
+    #[arg(long, conflicts_with = "revision", value_name = "DURATION")]
+    pub(super) age: Option<GoDuration>,
+    /// Then let all members give back the space that is free.
+    #[arg(long)]
+    pub(super) defrag: bool,
+}
+
+/// List what the operator was asked to do: `EtcdOpsTask`s, and how far they are.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TasksArgs {
+    /// Those of all namespaces.
+    #[arg(long, short = 'A')]
+    pub(super) all_namespaces: bool,
+    /// Go on until interrupted: a line for each change.
+    #[arg(long, short, conflicts_with = "output")]
+    pub(super) watch: bool,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
 }
 
 /// `--output`.

@@ -6,9 +6,12 @@ mod args;
 mod connect;
 mod error;
 mod list;
+mod maintenance;
 mod output;
 mod preflight;
 mod snapshot;
+mod task;
+mod tasks;
 mod upgrade;
 mod watch;
 
@@ -66,6 +69,9 @@ async fn done(args: Args) -> Result<ExitCode, KubectlError> {
         Command::List(list) => list::run(&cluster, &list).await?,
         Command::Preflight { name } => return preflight::run(&cluster, &name).await,
         Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
+        Command::Defrag(defrag) => maintenance::defrag(&cluster, &defrag).await?,
+        Command::Compact(compact) => maintenance::compact(&cluster, &compact).await?,
+        Command::Tasks(tasks) => return tasks::run(&cluster, &tasks).await,
         Command::Upgrade { command } => match command {
             UpgradeCommand::Status(status) => return upgrade::status(&cluster, &status).await,
             UpgradeCommand::Pause { name } => upgrade::pause(&cluster, &name, true).await?,
@@ -120,6 +126,13 @@ mod tests {
             "kubectl-druid snapshot main",
             "kubectl-druid snapshot main --full --delta",
             "kubectl-druid snapshot main --delta --final",
+            "kubectl-druid defrag",
+            "kubectl-druid defrag main --revision 7",
+            "kubectl-druid defrag main --timeout 1m",
+            "kubectl-druid compact main --revision 7 --age 1h",
+            "kubectl-druid compact main --revision 0",
+            "kubectl-druid compact main --limit 5s",
+            "kubectl-druid tasks -w -o json",
             "kubectl-druid upgrade status main -A",
             "kubectl-druid upgrade status -w -o json",
             "kubectl-druid server",

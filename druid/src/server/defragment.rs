@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use croner::Cron;
-use druid_core::agent::defragment::{Answered, Next, Round};
 use druid_core::agent::metrics::Gauge;
+use druid_core::defragment::{Answered, Next, Round, Whom};
 use druid_core::member::MemberId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -90,7 +90,7 @@ impl Defragmenter {
     }
 
     async fn round(&self, leadership: &watch::Receiver<Leadership>) {
-        let mut round = Round::default();
+        let mut round = Round::new(Whom::Worthwhile);
         for _ in 0..TRIES {
             match self.go_on(&mut round).await {
                 Ok(()) => return,
@@ -110,13 +110,20 @@ impl Defragmenter {
         loop {
             let members = self.answers().await?;
             let answered: Vec<_> = members.iter().map(|(it, _)| it.clone()).collect();
-            let id = match round.next(&answered) {
+            let next = round.next(&answered);
+            let id = match next {
                 Next::Finished => return Ok(()),
-                Next::Defragment(id) => id,
+                Next::Defragment(id) | Next::HandOver { from: id, .. } => id,
             };
             let Some((before, client)) = members.into_iter().find(|(it, _)| it.id == id) else {
                 return Err(format!("member {id} is gone"));
             };
+            if let Next::HandOver { from, to } = next {
+                let handed = client.move_leader(to, ANSWER).await;
+                handed.map_err(|error| error.to_string())?;
+                tracing::info!(%from, %to, "the leadership was handed over to defragment its holder");
+                continue;
+            }
             let began = Instant::now();
             let done = client.defragment(self.deadline).await;
             let endpoint = client.endpoint().as_str();
@@ -153,6 +160,7 @@ impl Defragmenter {
             let answered = Answered {
                 id: status.id,
                 leads: status.leader == status.id,
+                votes: !status.learner,
                 size: status.db_size,
                 in_use: status.db_size_in_use,
             };
@@ -236,9 +244,9 @@ mod tests {
             deadline: D,
         };
         cluster.nodes[2].stop();
-        let mut round = Round::default();
+        let mut round = Round::new(Whom::Worthwhile);
         assert!(defragmenter.go_on(&mut round).await.is_err());
-        assert_eq!(round, Round::default(), "nobody was touched");
+        assert_eq!(round, Round::new(Whom::Worthwhile), "nobody was touched");
         cluster.restart(2, Release::V3_5_27);
         // A compaction frees pages in the background, and its sum comes with the next commit: there is
         // one if something is written.
@@ -273,7 +281,8 @@ mod tests {
                 && line.ends_with(" 1")
         };
         assert_eq!(text.lines().filter(done).count(), 3, "{text}");
-        defragmenter.go_on(&mut Round::default()).await.unwrap();
+        let mut again = Round::new(Whom::Worthwhile);
+        defragmenter.go_on(&mut again).await.unwrap();
         assert_eq!(
             numbers.text().lines().filter(done).count(),
             3,

@@ -50,6 +50,8 @@ struct Nothing {}
 struct StatusOf {
     #[prost(string, tag = "2")]
     version: String,
+    #[prost(uint64, tag = "6")]
+    raft_term: u64,
 }
 
 /// How to get to an etcd.
@@ -142,12 +144,17 @@ pub(crate) async fn beginning(
 
 /// The release that a member runs, as it says.
 pub(crate) fn version(address: &Address) -> Result<String, Status> {
-    block(async {
-        let channel = address.channel();
-        let path = "/etcdserverpb.Maintenance/Status";
-        let status: StatusOf = call(&channel, path, Nothing {}).await?;
-        Ok(status.version)
-    })
+    Ok(status(address)?.version)
+}
+
+/// The raft term of a member: every election raises it.
+pub(crate) fn term(address: &Address) -> Result<u64, Status> {
+    Ok(status(address)?.raft_term)
+}
+
+fn status(address: &Address) -> Result<StatusOf, Status> {
+    let path = "/etcdserverpb.Maintenance/Status";
+    block(async { call(&address.channel(), path, Nothing {}).await })
 }
 
 /// Waits for something here.

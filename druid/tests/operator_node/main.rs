@@ -17,4 +17,5 @@ mod edits;
 mod faults;
 mod gate;
 mod life;
+mod maintenance;
 mod tls;

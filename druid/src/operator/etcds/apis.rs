@@ -1,6 +1,7 @@
 //! The API server, as far as Etcds need it. Each request has a deadline.
 
 use druid_core::api::{Etcd, EtcdOpsTask, EtcdStatus};
+use druid_core::ops_task::Task;
 use druid_core::render::owner_labels;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -115,6 +116,14 @@ impl Apis {
         name: &str,
     ) -> Result<Option<EtcdOpsTask>, ApiError> {
         self.get("get the EtcdOpsTask", namespace, name).await
+    }
+
+    /// The tasks of a namespace; what cannot be read as one is none.
+    pub(super) async fn tasks(&self, namespace: &str) -> Result<Vec<Task>, ApiError> {
+        let api = self.of::<DeserializeGuard<EtcdOpsTask>>(namespace);
+        let found = within("list the EtcdOpsTasks", api.list(&ListParams::default())).await?;
+        let read = found.items.iter().filter_map(|it| it.0.as_ref().ok());
+        Ok(read.map(Task::of).collect())
     }
 
     pub(super) async fn pods(&self, etcd: &Named) -> Result<Vec<Pod>, ApiError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use druid_core::api::{self, names};
 use druid_core::make::{Make, Template};
+use druid_core::ops_task::at_work;
 use druid_core::reconcile::{Makes, Pace, Writing, release_of, wish};
 use druid_core::render::{self, Facts, HostPaths, Provider, Release, Spec};
 use druid_core::status::conditions::{Kind, find};
@@ -596,6 +597,13 @@ impl<'a> Look<'a> {
                  (controllers.etcd.maxConcurrentUpgrades)"
             ));
             return Ok(());
+        }
+        if !under_way {
+            let tasks = self.context.apis.tasks(&self.named.namespace).await?;
+            if let Some(task) = at_work(&self.named.name, &tasks) {
+                self.waits = Some(format!("EtcdOpsTask {task} is at work on the members"));
+                return Ok(());
+            }
         }
         tracing::debug!(name = self.named.name, newest, "a roll");
         for _ in 0..ROUNDS {

@@ -5,6 +5,7 @@
 //! is heard and of which time changes nothing.
 
 mod apis;
+mod asked;
 mod children;
 mod claims;
 mod heard;
@@ -29,6 +30,7 @@ use druid_core::render::{Release, Settings as RenderSettings};
 use druid_core::version::Version;
 use kube::Client;
 
+pub(super) use asked::Cluster;
 pub(crate) use numbers::Counts;
 
 use crate::operator::known::Named;

@@ -1,14 +1,18 @@
-//! One attempt: asks the sidecar beside the leader. The answer, and whether it is worth another attempt, is judged
-//! elsewhere.
+//! One attempt. A snapshot is asked for at the sidecar beside the leader; the answer, and whether it is
+//! worth another attempt, is judged elsewhere.
 
 use std::time::Duration;
 
-use druid_core::ops_task::{Attempt, Done, Trouble, latest, taken};
+use druid_core::ops_task::{Attempt, Done, Kind, Take, Trouble, latest, taken};
 use http::Request;
 use http::header::CONTENT_LENGTH;
 use http_body_util::Full;
 
+use tokio::time::Instant;
+
 use super::api::Apis;
+use super::maintain;
+use super::works::Tell;
 use crate::clock::now;
 use crate::operator::leading::{self, Leading, Sidecars, unanswered};
 
@@ -23,40 +27,50 @@ pub(super) async fn attempt(
     apis: Apis,
     sidecars: Sidecars,
     attempt: Attempt,
+    tell: Tell,
 ) -> Result<Done, Trouble> {
     let left = attempt.by.duration_since(now());
     let left = Duration::try_from(left).unwrap_or_default();
-    match tokio::time::timeout(left, tried(&apis, &sidecars, &attempt, left)).await {
+    let tried = async {
+        match &attempt.operation.kind {
+            Kind::Snapshot(take) => snapshot(&apis, &sidecars, &attempt, *take, left).await,
+            Kind::Maintenance(wanted) => {
+                let by = Instant::now() + left;
+                maintain::attempt(&apis, &sidecars, &attempt, wanted, by, &tell).await
+            }
+        }
+    };
+    match tokio::time::timeout(left, tried).await {
         Ok(result) => result,
         Err(_) => Err(Trouble::TooLate(attempt.limit)),
     }
 }
 
-async fn tried(
+async fn snapshot(
     apis: &Apis,
     sidecars: &Sidecars,
     attempt: &Attempt,
+    take: Take,
     left: Duration,
 ) -> Result<Done, Trouble> {
     let Leading { web, base } = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
-    let operation = &attempt.operation;
     if let Some(since) = attempt.newer_than {
         let url = format!("{base}/snapshot/latest");
         let answer = web.get(&url, LOOK.min(left + MARGIN)).await;
         let answer = answer.map_err(|error| unanswered(&error))?;
         let status = answer.status.as_u16();
-        if let Some(snapshot) = latest(operation, since, status, &answer.body) {
+        if let Some(snapshot) = latest(take, since, status, &answer.body) {
             return Ok(Done::Taken(snapshot));
         }
     }
     if !attempt.take {
         return Err(Trouble::TooLate(attempt.limit));
     }
-    let request = Request::post(format!("{base}{}", operation.path()))
+    let request = Request::post(format!("{base}{}", take.path()))
         .header(CONTENT_LENGTH, 0)
         .body(Full::default())
         .map_err(|error| Trouble::Request(error.to_string()))?;
     let answer = web.send(request, left + MARGIN).await;
     let answer = answer.map_err(|error| unanswered(&error))?;
-    taken(operation, answer.status.as_u16(), &answer.body)
+    taken(take, answer.status.as_u16(), &answer.body)
 }

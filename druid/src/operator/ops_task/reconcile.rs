@@ -61,6 +61,7 @@ impl Context {
             etcd,
             others: &others,
             work: &self.works.of(&task.uid),
+            progress: &self.works.progress(&task.uid),
         };
         decide(&seen, &self.settings.limits, now)
     }
@@ -104,7 +105,7 @@ async fn carry_out(
         Some(Act::Start(what)) => {
             let (apis, sidecars) = (context.apis.clone(), context.settings.sidecars.clone());
             let number = what.number;
-            let work = attempt(apis, sidecars, what);
+            let work = |tell| attempt(apis, sidecars, what, tell);
             context.works.start(task, number, work);
         }
         Some(Act::Note) => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use druid_core::ops_task::{Done, Task, Trouble, Work};
+use druid_core::ops_task::{Done, Progress, Task, Trouble, Work};
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
@@ -33,6 +33,7 @@ struct Entry {
     namespace: String,
     etcd: String,
     state: State,
+    progress: Progress,
 }
 
 #[derive(Debug)]
@@ -105,18 +106,21 @@ impl Works {
                     namespace: task.namespace.clone(),
                     etcd,
                     state: State::Held,
+                    progress: Progress::default(),
                 });
         }
         !busy
     }
 
     /// Begins an attempt for a task that has its turn.
-    pub(super) fn start(
+    pub(super) fn start<F>(
         self: &Arc<Self>,
         task: &Task,
         attempt: u32,
-        work: impl Future<Output = Result<Done, Trouble>> + Send + 'static,
-    ) {
+        work: impl FnOnce(Tell) -> F,
+    ) where
+        F: Future<Output = Result<Done, Trouble>> + Send + 'static,
+    {
         let mut entries = self.lock();
         entries.numbers += 1;
         let number = entries.numbers;
@@ -125,6 +129,13 @@ impl Works {
         };
         let (works, uid) = (Arc::clone(self), task.uid.clone());
         let object = ObjectRef::new(&task.name).within(&task.namespace);
+        let work = work(Tell {
+            works: Arc::clone(self),
+            uid: uid.clone(),
+            number,
+            object: object.clone(),
+        });
+        entry.progress = Progress::default();
         // It cannot say anything before this lock is given back.
         let running = tokio::spawn(async move {
             let result = work.await;
@@ -142,6 +153,13 @@ impl Works {
         {
             entry.state = answered;
         }
+    }
+
+    /// How far this process is with a task.
+    pub(super) fn progress(&self, uid: &str) -> Progress {
+        let entries = self.lock();
+        let entry = entries.by_uid.get(uid);
+        entry.map(|it| it.progress.clone()).unwrap_or_default()
     }
 
     /// The status tells of the attempt that has failed.
@@ -207,6 +225,26 @@ impl State {
             Self::Running { handle, .. } => handle.abort(),
             Self::Held | Self::Answered { .. } | Self::Failed { .. } => {}
         }
+    }
+}
+
+/// Says how far an attempt is.
+pub(super) struct Tell {
+    works: Arc<Works>,
+    uid: String,
+    number: u64,
+    object: ObjectRef<Object>,
+}
+
+impl Tell {
+    /// It is so far now.
+    pub(super) fn progress(&self, progress: Progress) {
+        if let Some(entry) = self.works.lock().by_uid.get_mut(&self.uid)
+            && matches!(entry.state, State::Running { number, .. } if number == self.number)
+        {
+            entry.progress = progress;
+        }
+        self.works.wake([self.object.clone()]);
     }
 }
 

@@ -1,0 +1,166 @@
+//! Compaction and defragmentation of a cluster that serves.
+
+use serde_json::{Value, json};
+
+use crate::common_operator::etcd::{self, Address};
+use crate::common_operator::space::{Space, TASKS, text};
+use crate::common_operator::writer::Writer;
+use crate::common_operator::{Operator, eventually};
+
+/// So many values of a tenth of a megabyte under four keys.
+const PIECES: usize = 400;
+
+fn fragment(address: &Address) {
+    let value = "x".repeat(100 << 10);
+    etcd::block(async {
+        let channel = address.channel();
+        for piece in 0..PIECES {
+            let key = format!("large/{}", piece % 4);
+            eventually_put(&channel, &key, &value).await;
+        }
+    });
+}
+
+/// A disk may stall for longer than one answer may take.
+async fn eventually_put(channel: &tonic::transport::Channel, key: &str, value: &str) {
+    for _ in 0..10 {
+        if etcd::put(channel, key, value).await.is_ok() {
+            return;
+        }
+    }
+    panic!("{key} was not written");
+}
+
+fn create(space: &Space, name: &str, config: &Value) {
+    let task = json!({
+        "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
+        "metadata": { "name": name, "namespace": space.name },
+        "spec": { "etcdName": "main", "config": config },
+    });
+    space.operator.cluster.apply(&[task]);
+}
+
+fn task(space: &Space, name: &str) -> Value {
+    space.operator.cluster.get(space.name, TASKS, name)
+}
+
+/// Waits until it has succeeded; its status.
+fn await_success(space: &Space, name: &str) -> Value {
+    eventually(&format!("task {name} is over"), || {
+        let status = task(space, name)["status"].clone();
+        let state = text(&status["state"]);
+        assert!(
+            !["Failed", "Rejected"].contains(&state.as_str()),
+            "{status:#}"
+        );
+        (state == "Succeeded").then_some(status)
+    })
+}
+
+fn terms(space: &Space) -> Vec<u64> {
+    let pods = space.pods("main");
+    let address = |pod: &String| Address::plain(space.operator.cluster.pod(space.name, pod));
+    pods.keys()
+        .map(|it| etcd::term(&address(it)).unwrap())
+        .collect()
+}
+
+/// Sees what came of compaction and defragmentation of all three.
+fn is_whole(status: &Value) {
+    let result = &status["result"];
+    let members = result["members"].as_array().unwrap();
+    let mut names: Vec<_> = members.iter().map(|it| text(&it["name"])).collect();
+    names.sort();
+    assert_eq!(names, ["main-0", "main-1", "main-2"], "{status:#}");
+    for member in members {
+        let bytes = |which: &str| member[which].as_u64().unwrap();
+        assert!(bytes("bytesAfter") < 16 << 20, "{status:#}");
+        assert!(bytes("bytesBefore") > 40 << 20, "{status:#}");
+    }
+    assert!(
+        result["reclaimedBytes"].as_u64().unwrap() > 70 << 20,
+        "{status:#}"
+    );
+    assert!(
+        result["compactedRevision"].as_u64().unwrap() >= 400,
+        "{status:#}"
+    );
+}
+
+fn both() -> Value {
+    json!({ "onDemandMaintenance": { "etcdCompaction": true, "etcdDefragmentation": true } })
+}
+
+#[test]
+fn all_members_give_their_space_back_under_load_and_elect_once() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "maintained");
+    space.ready("main", &space.spec("main"));
+    let address = Address::plain(space.client("main"));
+    fragment(&address);
+    let (pods, before) = (space.pods("main"), terms(&space));
+    let writer = Writer::start(address);
+    let full = json!({ "onDemandSnapshot": { "type": "full" } });
+    create(&space, "first", &full);
+    create(&space, "second", &both());
+    await_success(&space, "first");
+    writer.gap();
+    let status = await_success(&space, "second");
+    let gap = writer.gap();
+    is_whole(&status);
+    assert_eq!(space.pods("main"), pods, "a pod was restarted");
+    let after = terms(&space);
+    assert!(
+        after.iter().all(|it| *it == before[0] + 1),
+        "{before:?} {after:?}"
+    );
+    eprintln!(
+        "no write was acknowledged for {} ms at most",
+        gap.as_millis()
+    );
+    let events = space.await_event("Normal", "Succeeded");
+    assert!(!events.is_null());
+    writer.finish();
+    space.await_ready("main");
+}
+
+#[test]
+fn an_operator_that_dies_at_every_step_leaves_maintenance_to_the_next_one() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _alone = Operator::alone();
+    let space = Space::new(operator, "resumed");
+    let mut spec = space.spec("main");
+    // Without backups, the history is not needed by anybody.
+    spec["backup"] = json!({});
+    space.ready("main", &spec);
+    let address = Address::plain(space.client("main"));
+    fragment(&address);
+    let writer = Writer::start(address);
+    create(&space, "both", &both());
+    let mut seen = Vec::new();
+    let status = eventually("the task is over", || {
+        let status = task(&space, "both")["status"].clone();
+        let says = text(&status["lastOperation"]["description"]);
+        if text(&status["state"]) == "Succeeded" {
+            return Some(status);
+        }
+        assert_ne!(text(&status["state"]), "Failed", "{status:#}");
+        let step = says.starts_with("Compacts") || says.starts_with("Defragments");
+        if step && !seen.contains(&says) {
+            space.operator.kill();
+            seen.push(says);
+        }
+        None
+    });
+    assert!(
+        !seen.is_empty(),
+        "it was too quick for anybody to die: {status:#}"
+    );
+    is_whole(&status);
+    writer.finish();
+}
