@@ -447,6 +447,9 @@ fn a_task_asks_for_one_snapshot_and_leaves_its_name_to_the_api_server() {
     assert_eq!(snapshot(SnapshotKind::Final)["type"], "full");
     assert_eq!(snapshot(SnapshotKind::Final)["isFinal"], true);
     assert_eq!(snapshot(SnapshotKind::Delta)["type"], "delta");
+    let compacted = of(SnapshotKind::Compacted);
+    let config = json!({ "onDemandSnapshotCompaction": { "timeoutSeconds": 10800 } });
+    assert_eq!(compacted["spec"]["config"], config);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `kubectl druid snapshot`.
 
 use super::task::task;
-use crate::api::{EtcdOpsTask, EtcdOpsTaskConfig, Int32, OnDemandSnapshot};
+use crate::api::{
+    EtcdOpsTask, EtcdOpsTaskConfig, Int32, OnDemandSnapshot, OnDemandSnapshotCompaction,
+};
 
 /// Which snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub enum SnapshotKind {
     Final,
     /// What is new since the last one.
     Delta,
+    /// Everything, made in the store of the last full one and its deltas.
+    Compacted,
 }
 
 /// The task that takes a snapshot; the API server gives it a name.
@@ -20,6 +24,7 @@ pub fn snapshot_task(etcd: &str, kind: SnapshotKind) -> EtcdOpsTask {
         SnapshotKind::Full => ("full", None),
         SnapshotKind::Final => ("full", Some(true)),
         SnapshotKind::Delta => ("delta", None),
+        SnapshotKind::Compacted => return compaction_task(etcd),
     };
     let config = EtcdOpsTaskConfig {
         on_demand_snapshot: Some(OnDemandSnapshot {
@@ -31,4 +36,14 @@ pub fn snapshot_task(etcd: &str, kind: SnapshotKind) -> EtcdOpsTask {
         ..EtcdOpsTaskConfig::default()
     };
     task(etcd, &format!("snapshot-{word}"), config)
+}
+
+fn compaction_task(etcd: &str) -> EtcdOpsTask {
+    let config = EtcdOpsTaskConfig {
+        on_demand_snapshot_compaction: Some(OnDemandSnapshotCompaction {
+            timeout_seconds: Int32(10_800),
+        }),
+        ..EtcdOpsTaskConfig::default()
+    };
+    task(etcd, "snapshot-compacted", config)
 }

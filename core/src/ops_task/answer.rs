@@ -20,6 +20,8 @@ pub enum Done {
     Skipped,
     /// The members are as they were to be.
     Maintained(TaskResult),
+    /// The snapshots are one full one now.
+    Compacted(Snapshot),
 }
 
 /// A snapshot that is in the store.
@@ -61,6 +63,16 @@ pub struct Covered {
     pub revision: i64,
     /// When the snapshot was made that reaches it.
     pub at: Timestamp,
+}
+
+/// The answer of `/snapshot/latest`: the newest full snapshot.
+///
+/// # Errors
+/// If it is no such answer, or there is none.
+pub fn newest(status: u16, body: &[u8]) -> Result<Snapshot, Trouble> {
+    let latest = (status == 200).then(|| serde_json::from_slice::<Latest>(body).ok());
+    let told = latest.flatten().and_then(|it| it.full_snapshot?.snapshot());
+    told.ok_or_else(|| Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body))))
 }
 
 /// The answer of `/snapshot/latest`: what the newest chain covers, snapshot by snapshot.

@@ -8,6 +8,7 @@
 //! can be deleted. What came of it is in `status.result`.
 
 mod answer;
+mod job;
 mod leading;
 mod maintenance;
 mod numbers;
@@ -21,7 +22,8 @@ mod trouble;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use answer::{Covered, Done, Snapshot, covered, latest, taken};
+pub use answer::{Covered, Done, Snapshot, covered, latest, newest, taken};
+pub use job::{JobSeen, job};
 pub use leading::{Says, leading, places};
 pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
@@ -31,7 +33,7 @@ pub use seen::{
     next_in_line,
 };
 pub use status::Told;
-pub use task::{Kind, Operation, Stage, State, Take, Task, Unsupported};
+pub use task::{Kind, Operation, Owner, Stage, State, Take, Task, Unsupported};
 pub use trouble::{Trouble, no_may_pass};
 
 use crate::api::{EtcdOpsTaskStatus, TaskResult};
@@ -115,6 +117,8 @@ pub enum Work {
 pub struct Attempt {
     /// 1 for the first one.
     pub number: u32,
+    /// For which task.
+    pub owner: Owner,
     /// What is wanted.
     pub operation: Operation,
     /// How the sidecars are reached.
@@ -365,6 +369,10 @@ impl Round<'_> {
         }
         let attempt = Attempt {
             number: failed + 1,
+            owner: Owner {
+                name: self.seen.task.name.clone(),
+                uid: self.seen.task.uid.clone(),
+            },
             operation,
             sidecar: cluster.sidecar.clone(),
             store: cluster.store,

@@ -169,19 +169,21 @@ impl EtcdSeen {
         };
         let name = cluster.name.clone();
         // Maintenance asks the members themselves whether they are fit for it, and needs no backups.
-        let snapshot = match operation.kind {
-            Kind::Snapshot(_) => true,
-            Kind::Maintenance(_) => false,
+        // A compaction of snapshots needs nothing but the store, and a sidecar to tell of it.
+        let (store, ready) = match operation.kind {
+            Kind::Snapshot(_) => (true, true),
+            Kind::SnapshotCompaction => (true, false),
+            Kind::Maintenance(_) => (false, false),
         };
         match cluster.life {
             Life::Leaves => return Err(Trouble::EtcdLeaving(name)),
-            Life::Runs | Life::Hibernates if snapshot && !cluster.store => {
+            Life::Runs | Life::Hibernates if store && !cluster.store => {
                 return Err(Trouble::NoStore(name));
             }
             Life::Hibernates => return Err(Trouble::Hibernated(name)),
             Life::Runs => {}
         }
-        if let Some((status, why)) = cluster.not_ready.clone().filter(|_| snapshot) {
+        if let Some((status, why)) = cluster.not_ready.clone().filter(|_| ready) {
             return Err(Trouble::NotReady { name, status, why });
         }
         if let Err(port) = cluster.port {
@@ -216,7 +218,7 @@ pub fn at_work<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Opt
     let works = |task: &&Task| {
         let on_members = task.wanted.as_ref().is_ok_and(|it| match it.kind {
             Kind::Maintenance(_) => true,
-            Kind::Snapshot(_) => false,
+            Kind::Snapshot(_) | Kind::SnapshotCompaction => false,
         });
         task.etcd.as_deref() == Some(etcd)
             && on_members

@@ -132,6 +132,10 @@ impl Change {
                 "Delta snapshot was skipped by backup-restore server".to_owned(),
                 None,
             ),
+            Done::Compacted(snapshot) => (
+                "Snapshots compacted into one full snapshot".to_owned(),
+                Some(result(snapshot)),
+            ),
             Done::Maintained(result) => (result.maintained(), Some(result.clone())),
         };
         Self {

@@ -58,6 +58,17 @@ pub enum Kind {
     Snapshot(Take),
     /// Compaction, defragmentation, or one after the other.
     Maintenance(Maintenance),
+    /// One snapshot of the last full one and its deltas, made in the store.
+    SnapshotCompaction,
+}
+
+/// The task, as what belongs to it names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// What it never shares with another of the same name.
+    pub uid: String,
 }
 
 /// Which snapshot is taken.
@@ -252,6 +263,10 @@ impl Task {
             })
             | Err(Unsupported::SnapshotType(_) | Unsupported::FinalDelta) => "onDemandSnapshot",
             Ok(Operation {
+                kind: Kind::SnapshotCompaction,
+                ..
+            }) => "onDemandSnapshotCompaction",
+            Ok(Operation {
                 kind: Kind::Maintenance(_),
                 ..
             })
@@ -286,7 +301,7 @@ impl Operation {
     pub(super) fn leaves_a_trace(&self) -> bool {
         match &self.kind {
             Kind::Snapshot(Take::Full { .. }) => true,
-            Kind::Snapshot(Take::Delta) | Kind::Maintenance(_) => false,
+            Kind::Snapshot(Take::Delta) | Kind::Maintenance(_) | Kind::SnapshotCompaction => false,
         }
     }
 }
@@ -359,29 +374,28 @@ fn wanted(config: &EtcdOpsTaskConfig) -> Result<Operation, Unsupported> {
         recover_from_quorum_loss,
         on_demand_snapshot_compaction,
     } = config;
-    let others = [
-        (recover_from_quorum_loss.is_some(), "recoverFromQuorumLoss"),
-        (
-            on_demand_snapshot_compaction.is_some(),
-            "onDemandSnapshotCompaction",
-        ),
-    ];
-    let mut named = others.iter().filter(|(there, _)| *there);
-    let known = (on_demand_snapshot, on_demand_maintenance);
-    match (known, named.next(), named.next()) {
-        ((Some(snapshot), None), None, _) => of_snapshot(snapshot),
-        ((None, Some(asked)), None, _) => {
-            let limit = seconds(asked.timeout_seconds, 900);
-            Ok(Operation {
-                kind: Kind::Maintenance(Maintenance::of(asked)?),
-                limit,
-            })
-        }
-        ((None, None), Some((_, kind)), None) => Err(Unsupported::NotYet(kind)),
-        ((None, None), None, _) => Err(Unsupported::Unknown),
-        ((Some(_), Some(_)), _, _)
-        | ((Some(_), None) | (None, Some(_)), Some(_), _)
-        | ((None, None), Some(_), Some(_)) => Err(Unsupported::Several),
+    let snapshot = on_demand_snapshot.as_ref().map(of_snapshot);
+    let maintenance = on_demand_maintenance.as_ref().map(|asked| {
+        Ok(Operation {
+            kind: Kind::Maintenance(Maintenance::of(asked)?),
+            limit: seconds(asked.timeout_seconds, 900),
+        })
+    });
+    let compaction = on_demand_snapshot_compaction.as_ref().map(|asked| {
+        Ok(Operation {
+            kind: Kind::SnapshotCompaction,
+            limit: seconds(asked.timeout_seconds, 10_800),
+        })
+    });
+    let recovery = recover_from_quorum_loss
+        .as_ref()
+        .map(|_| Err(Unsupported::NotYet("recoverFromQuorumLoss")));
+    let all = [snapshot, maintenance, compaction, recovery];
+    let mut named = all.into_iter().flatten();
+    match (named.next(), named.next()) {
+        (Some(one), None) => one,
+        (None, _) => Err(Unsupported::Unknown),
+        (Some(_), Some(_)) => Err(Unsupported::Several),
     }
 }
 

@@ -186,6 +186,13 @@ fn every_configuration_is_an_operation_or_says_why_not() {
             Err(Unsupported::NotYet("recoverFromQuorumLoss")),
         ),
         (
+            json!({ "onDemandSnapshotCompaction": { "timeoutSeconds": 60 } }),
+            Ok(Operation {
+                kind: Kind::SnapshotCompaction,
+                limit: minutes(1),
+            }),
+        ),
+        (
             json!({ "onDemandSnapshotCompaction": {}, "onDemandSnapshot": { "type": "full" } }),
             Err(Unsupported::Several),
         ),

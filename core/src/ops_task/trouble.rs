@@ -152,6 +152,32 @@ pub enum Trouble {
         /// Why not.
         why: String,
     },
+    /// The Job that compacts snapshots cannot be made of the Etcd.
+    #[error("the Job cannot be made: {0}")]
+    JobUnmade(String),
+    /// Another Job has its name.
+    #[error("Job {0} is there, and is none of this task; wait until it is over, or delete it")]
+    JobTaken(String),
+    /// What became of it is not known.
+    #[error("Job {job}: {why}; see whether the API server is well")]
+    JobUnknown {
+        /// Which.
+        job: String,
+        /// Why not.
+        why: String,
+    },
+    /// It has failed.
+    #[error(
+        "Job {job} has failed ({why}); see its pod's log: kubectl logs job/{job} -n {namespace}"
+    )]
+    JobFailed {
+        /// Which.
+        job: String,
+        /// In which namespace.
+        namespace: String,
+        /// What Kubernetes says.
+        why: String,
+    },
     /// The members cannot be asked.
     #[error("the members cannot be asked: {0}; see the conditions of the Etcd")]
     Members(String),
@@ -227,6 +253,10 @@ impl Trouble {
             | Self::Undated
             | Self::NothingThatOld(_) => "ERR_COMPACTION_REVISION",
             Self::Unwell(_) | Self::Corrupt | Self::Members(_) => "ERR_MEMBERS_UNHEALTHY",
+            Self::JobUnmade(_)
+            | Self::JobTaken(_)
+            | Self::JobUnknown { .. }
+            | Self::JobFailed { .. } => "ERR_COMPACTION_JOB",
             Self::Rolling => "ERR_UPGRADE_IN_PROGRESS",
             Self::Step { .. } => "ERR_MAINTENANCE",
         }
@@ -260,6 +290,10 @@ impl Trouble {
             | Self::Undated
             | Self::NothingThatOld(_) => "history cannot be compacted so far",
             Self::Unwell(_) | Self::Corrupt | Self::Members(_) => "members are not healthy",
+            Self::JobUnmade(_)
+            | Self::JobTaken(_)
+            | Self::JobUnknown { .. }
+            | Self::JobFailed { .. } => "failed to compact snapshots",
             Self::Rolling => "an upgrade is in progress",
             Self::Step { .. } => "maintenance failed",
         }
@@ -274,6 +308,8 @@ impl Trouble {
             | Self::CaUnnamed(_)
             | Self::CaUnknown(_)
             | Self::BackupsUnknown(_)
+            | Self::JobTaken(_)
+            | Self::JobUnknown { .. }
             | Self::Unwell(_)
             | Self::Members(_)
             | Self::Rolling
@@ -298,6 +334,8 @@ impl Trouble {
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_)
+            | Self::JobUnmade(_)
+            | Self::JobFailed { .. }
             | Self::Corrupt
             | Self::NotNamed { .. } => false,
         }

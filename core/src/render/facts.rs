@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Secret;
+
 use crate::duration::GoDuration;
 use crate::render::problem::Problem;
 
@@ -56,6 +58,14 @@ pub struct HostPaths(pub BTreeMap<String, Option<String>>);
 pub const BUCKETS: &str = "/etc/gardener/local-backupbuckets";
 
 impl HostPaths {
+    /// Notes what a Secret says.
+    pub fn add(&mut self, name: &str, secret: &Secret) {
+        let data = secret.data.as_ref();
+        let path = data.and_then(|it| it.get("hostPath"));
+        let path = path.map(|it| String::from_utf8_lossy(&it.0).into());
+        self.0.insert(name.to_owned(), path);
+    }
+
     /// The directory of the node under which a store's bucket is.
     pub(super) fn buckets(
         &self,

@@ -72,6 +72,17 @@ fn all() -> Vec<Trouble> {
         },
         Trouble::Undated,
         Trouble::NothingThatOld(SignedDuration::from_mins(90)),
+        Trouble::JobUnmade(text("Secret bucket is missing")),
+        Trouble::JobTaken(text("main-compactor")),
+        Trouble::JobUnknown {
+            job: text("main-compactor"),
+            why: text("get the Job: refused"),
+        },
+        Trouble::JobFailed {
+            job: text("main-compactor"),
+            namespace: text("ns"),
+            why: text("BackoffLimitExceeded"),
+        },
         Trouble::Unwell(text("main-1: it has no pod")),
         Trouble::Corrupt,
         Trouble::Members(text("Secret ns/client is missing: create it")),

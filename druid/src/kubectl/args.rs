@@ -112,8 +112,10 @@ Exit codes: 0 the task was created and, with --wait, has succeeded; 1 otherwise.
 
 Examples:
   kubectl druid snapshot main --full --wait
-  kubectl druid snapshot main --delta")]
-#[command(group(ArgGroup::new("kind").required(true).args(["full", "delta"])))]
+  kubectl druid snapshot main --delta
+  kubectl druid snapshot main --compacted --wait")]
+#[command(group(ArgGroup::new("kind").required(true).args(["full", "delta", "compacted"])))]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(super) struct SnapshotArgs {
     /// The name of the Etcd.
     pub(super) name: String,
@@ -123,8 +125,12 @@ pub(super) struct SnapshotArgs {
     /// What is new since the last snapshot.
     #[arg(long, conflicts_with = "full")]
     pub(super) delta: bool,
+    /// Everything, made in the store of the last full snapshot and its deltas, by a Job. The members
+    /// are not asked.
+    #[arg(long)]
+    pub(super) compacted: bool,
     /// Mark a full snapshot as the last one of this cluster.
-    #[arg(long = "final", conflicts_with = "delta")]
+    #[arg(long = "final", conflicts_with_all = ["delta", "compacted"])]
     pub(super) is_final: bool,
     #[command(flatten)]
     pub(super) waiting: Waiting,

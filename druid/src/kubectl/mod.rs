@@ -126,6 +126,8 @@ mod tests {
             "kubectl-druid snapshot main",
             "kubectl-druid snapshot main --full --delta",
             "kubectl-druid snapshot main --delta --final",
+            "kubectl-druid snapshot main --compacted --final",
+            "kubectl-druid snapshot main --compacted --full",
             "kubectl-druid defrag",
             "kubectl-druid defrag main --revision 7",
             "kubectl-druid defrag main --timeout 1m",

@@ -10,10 +10,11 @@ use super::task;
 pub(super) async fn run(cluster: &Cluster, args: &SnapshotArgs) -> Result<(), KubectlError> {
     // Without it, a task would be made that is rejected at once.
     let etcd = cluster.etcd(&args.name).await?;
-    let kind = match (args.full, args.is_final) {
-        (true, true) => SnapshotKind::Final,
-        (true, false) => SnapshotKind::Full,
-        (false, _) => SnapshotKind::Delta,
+    let kind = match (args.full, args.is_final, args.compacted) {
+        (true, true, _) => SnapshotKind::Final,
+        (true, false, _) => SnapshotKind::Full,
+        (false, _, true) => SnapshotKind::Compacted,
+        (false, _, false) => SnapshotKind::Delta,
     };
     task::run(cluster, &snapshot_task(&etcd.name, kind), &args.waiting).await
 }

@@ -1,4 +1,4 @@
-//! Compaction and defragmentation of a cluster that serves.
+//! Compaction and defragmentation of a cluster that serves, and compaction of its snapshots.
 
 use serde_json::{Value, json};
 
@@ -163,4 +163,51 @@ fn an_operator_that_dies_at_every_step_leaves_maintenance_to_the_next_one() {
     );
     is_whole(&status);
     writer.finish();
+}
+
+#[test]
+fn snapshots_are_compacted_into_one_by_a_job_that_goes_with_its_task() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "compacted");
+    space.ready("main", &space.spec("main"));
+    let writer = Writer::start(Address::plain(space.client("main")));
+    create(
+        &space,
+        "delta",
+        &json!({ "onDemandSnapshot": { "type": "delta" } }),
+    );
+    let delta = await_success(&space, "delta")["result"]["snapshot"].clone();
+    create(
+        &space,
+        "compaction",
+        &json!({ "onDemandSnapshotCompaction": {} }),
+    );
+    let status = await_success(&space, "compaction");
+    let made = &status["result"]["snapshot"];
+    assert!(text(&made["name"]).starts_with("Full-"), "{status:#}");
+    assert!(
+        made["revision"].as_i64().unwrap() >= delta["revision"].as_i64().unwrap(),
+        "{status:#} {delta}"
+    );
+    let file = walk(&space.bucket("main"), &text(&made["name"]));
+    assert!(file, "{status:#}");
+    let jobs = || space.list("jobs.batch");
+    assert_eq!(jobs().len(), 1, "{:?}", jobs());
+    space.kubectl(&["delete", TASKS, "compaction"]);
+    eventually("the Job goes with its task", || {
+        jobs().is_empty().then_some(())
+    });
+    writer.finish();
+}
+
+/// Whether a file of that name is below.
+fn walk(directory: &std::path::Path, name: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|entry| {
+        let entry = entry.unwrap();
+        let below = entry.file_type().unwrap().is_dir() && walk(&entry.path(), name);
+        below || entry.file_name().to_str() == Some(name)
+    })
 }

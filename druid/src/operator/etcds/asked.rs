@@ -1,13 +1,16 @@
 //! The members of an Etcd, for whoever works on them beside its controller.
 
+use druid_core::api;
+use druid_core::duration::GoDuration;
 use druid_core::member::MemberName;
 use druid_core::observed::Etcd;
-use druid_core::ops_task::{self, Sidecar, Trouble};
-use druid_core::render::Spec;
+use druid_core::ops_task::{self, Owner, Sidecar, Trouble};
+use druid_core::render::{HostPaths, Provider, Spec};
+use k8s_openapi::api::batch::v1::Job;
 
 use super::apis::Apis;
 use super::members::{self, Clients};
-use super::world;
+use super::world::{self, World};
 use crate::etcd::Client;
 use crate::operator::known::Named;
 
@@ -38,24 +41,11 @@ impl Cluster {
     pub(in crate::operator) async fn ask(
         &mut self,
     ) -> Result<(Vec<(MemberName, Client)>, Etcd), Trouble> {
-        let missing = || Trouble::EtcdMissing {
-            namespace: self.named.namespace.clone(),
-            name: self.named.name.clone(),
-        };
-        let failed = |error: &dyn std::error::Error| Trouble::Members(error.to_string());
-        let found = self.apis.etcd(&self.named).await;
-        let etcd = found
-            .map_err(|error| failed(&error))?
-            .ok_or_else(missing)?
-            .0
-            .map_err(|invalid| Trouble::EtcdUnreadable(invalid.error))?;
+        let etcd = self.etcd().await?;
         if ops_task::Cluster::of(&etcd).rolling {
             return Err(Trouble::Rolling);
         }
-        let spec = Spec::parse(&etcd);
-        let spec = spec.map_err(|problems| Trouble::EtcdUnreadable(problems.to_string()))?;
-        let world = world::world(&self.apis, &self.named, &spec).await;
-        let world = world.map_err(|error| failed(&error))?;
+        let (spec, world) = self.world(&etcd).await?;
         let certificates = members::certificates(&self.apis, &spec).await;
         let certificates = match certificates {
             Ok(certificates) => certificates,
@@ -68,4 +58,51 @@ impl Cluster {
         let survey = world.survey(&spec, &members).await;
         Ok((members, survey.etcd))
     }
+
+    /// The Job that compacts its snapshots for a task.
+    ///
+    /// # Errors
+    /// If it cannot be made of the Etcd as it is.
+    pub(in crate::operator) async fn compaction_job(
+        &self,
+        owner: &Owner,
+        limit: GoDuration,
+    ) -> Result<Job, Trouble> {
+        let etcd = self.etcd().await?;
+        let (spec, world) = self.world(&etcd).await?;
+        let set = world.set.ok_or_else(|| {
+            Trouble::PodsUnknown(format!("Etcd {} has no StatefulSet", self.named.name))
+        })?;
+        let mut paths = HostPaths::default();
+        let store = spec.pods.as_ref().ok().and_then(|it| it.store.as_ref());
+        if let Some(Provider::Local { secret: Some(name) }) = store.map(|it| &it.provider) {
+            let secret = self.apis.secret(&self.named.namespace, name).await;
+            if let Some(secret) = secret.map_err(|error| failed(&error))? {
+                paths.add(name, &secret);
+            }
+        }
+        ops_task::job(&spec, &set, owner, limit, &paths)
+    }
+
+    async fn etcd(&self) -> Result<api::Etcd, Trouble> {
+        let missing = || Trouble::EtcdMissing {
+            namespace: self.named.namespace.clone(),
+            name: self.named.name.clone(),
+        };
+        let found = self.apis.etcd(&self.named).await;
+        let found = found.map_err(|error| failed(&error))?;
+        let read = found.ok_or_else(missing)?.0;
+        read.map_err(|invalid| Trouble::EtcdUnreadable(invalid.error))
+    }
+
+    async fn world(&self, etcd: &api::Etcd) -> Result<(Spec, World), Trouble> {
+        let spec = Spec::parse(etcd);
+        let spec = spec.map_err(|problems| Trouble::EtcdUnreadable(problems.to_string()))?;
+        let world = world::world(&self.apis, &self.named, &spec).await;
+        Ok((spec, world.map_err(|error| failed(&error))?))
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Trouble {
+    Trouble::Members(error.to_string())
 }

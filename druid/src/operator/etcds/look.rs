@@ -523,11 +523,7 @@ impl<'a> Look<'a> {
                 Provider::Unset | Provider::Ecs { .. } | Provider::Cloud { .. } => false,
             });
             if local {
-                let data = secret.data.unwrap_or_default();
-                let path = data
-                    .get("hostPath")
-                    .map(|it| String::from_utf8_lossy(&it.0).into());
-                self.hosts.0.insert(name.clone(), path);
+                self.hosts.add(name, &secret);
             }
         }
         let missing = render::missing_secrets(&self.etcd, &there);

@@ -11,8 +11,8 @@ use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::api::Apis;
-use super::maintain;
 use super::works::Tell;
+use super::{compaction, maintain};
 use crate::clock::now;
 use crate::operator::leading::{self, Leading, Sidecars, unanswered};
 
@@ -37,6 +37,9 @@ pub(super) async fn attempt(
             Kind::Maintenance(wanted) => {
                 let by = Instant::now() + left;
                 maintain::attempt(&apis, &sidecars, &attempt, wanted, by, &tell).await
+            }
+            Kind::SnapshotCompaction => {
+                compaction::attempt(&apis, &sidecars, &attempt, &tell).await
             }
         }
     };

@@ -6,6 +6,7 @@
 
 mod api;
 mod attempt;
+mod compaction;
 mod maintain;
 mod queue;
 mod reconcile;

@@ -1,0 +1,83 @@
+//! The compaction of snapshots: a Job that belongs to the task, followed to its end.
+
+use std::time::Duration;
+
+use druid_core::api::TaskResult;
+use druid_core::duration::GoDuration;
+use druid_core::ops_task::{Attempt, Done, JobSeen, Progress, Snapshot, Trouble, newest};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, PostParams};
+use tokio::time::sleep;
+
+use super::api::Apis;
+use super::works::Tell;
+use crate::operator::etcds::Cluster;
+use crate::operator::leading::{self, Leading, Sidecars, unanswered};
+use crate::operator::request::{ApiError, within};
+
+/// How often the Job is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// For the newest snapshot: the sidecar lists the store for it.
+const LISTING: Duration = Duration::from_secs(15);
+
+/// One attempt. A Job of the task that is there already is followed: an operator before this one has
+/// made it.
+pub(super) async fn attempt(
+    apis: &Apis,
+    sidecars: &Sidecars,
+    attempt: &Attempt,
+    tell: &Tell,
+) -> Result<Done, Trouble> {
+    let cluster = Cluster::new(apis.client.clone(), &attempt.sidecar);
+    let limit = GoDuration(attempt.limit.unsigned_abs());
+    let job = cluster.compaction_job(&attempt.owner, limit).await?;
+    let name = job.metadata.name.clone().unwrap_or_default();
+    let api: Api<Job> = Api::namespaced(apis.client.clone(), &attempt.sidecar.namespace);
+    let unknown = |error: ApiError| Trouble::JobUnknown {
+        job: name.clone(),
+        why: error.to_string(),
+    };
+    loop {
+        let found = within("get the Job", api.get_opt(&name)).await;
+        let seen = found
+            .map_err(unknown)?
+            .map(|it| JobSeen::of(&it, &attempt.owner));
+        match seen {
+            None => {
+                let params = PostParams::default();
+                let made = within("create the Job", api.create(&params, &job)).await;
+                match made {
+                    Ok(_) => {}
+                    // Somebody was quicker: it is looked at next.
+                    Err(error) if error.status() == Some(409) => {}
+                    Err(error) => return Err(unknown(error)),
+                }
+            }
+            Some(JobSeen::Foreign) => return Err(Trouble::JobTaken(name)),
+            Some(JobSeen::Failed(why)) => {
+                return Err(Trouble::JobFailed {
+                    job: name,
+                    namespace: attempt.sidecar.namespace.clone(),
+                    why,
+                });
+            }
+            Some(JobSeen::Complete) => {
+                return told(apis, sidecars, attempt).await.map(Done::Compacted);
+            }
+            Some(JobSeen::Runs) => {}
+        }
+        tell.progress(Progress {
+            step: format!("Job {name} compacts the snapshots"),
+            result: TaskResult::default(),
+        });
+        sleep(LOOK).await;
+    }
+}
+
+/// The newest full snapshot: the one that the Job made, or a later one.
+async fn told(apis: &Apis, sidecars: &Sidecars, attempt: &Attempt) -> Result<Snapshot, Trouble> {
+    let Leading { web, base } = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
+    let answer = web.get(&format!("{base}/snapshot/latest"), LISTING).await;
+    let answer = answer.map_err(|error| unanswered(&error))?;
+    newest(answer.status.as_u16(), &answer.body)
+}
