@@ -37,13 +37,15 @@ enum Gate {
     Off,
 }
 
-/// Writes `deploy/`.
+/// Writes `deploy/`, and what is made of the chart.
 pub(crate) fn manifests() -> Result<ExitCode, Box<dyn Error>> {
-    let directory = root().join("deploy");
-    std::fs::create_dir_all(&directory)?;
-    for (name, text) in deploy::manifests()? {
-        std::fs::write(directory.join(name), text)?;
-        println!("deploy/{name}");
+    for (path, text) in deploy::manifests()? {
+        let file = root().join(&path);
+        if let Some(directory) = file.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(file, text)?;
+        println!("{path}");
     }
     Ok(ExitCode::SUCCESS)
 }
