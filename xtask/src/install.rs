@@ -76,8 +76,8 @@ pub(crate) enum By {
 }
 
 impl By {
-    /// What a person asks for.
-    pub(crate) fn asked(chart: bool) -> Self {
+    /// The one of them.
+    pub(crate) fn chart(chart: bool) -> Self {
         if chart { Self::Chart } else { Self::Manifests }
     }
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Deploy) -> Result<ExitCode, Box<dyn Error>> {
     let gate = options.gate.map(|gate| gate == Gate::On);
     let mut installed = None;
     let archive = || archive(options.debug);
-    let by = By::asked(options.chart);
+    let by = By::chart(options.chart);
     if !install(cluster, by, archive, gate, &mut installed)? {
         return Ok(ExitCode::FAILURE);
     }
@@ -133,7 +133,7 @@ pub(crate) fn install(
     }
     let before = self::gate(cluster)?;
     let gate = gate.or(before).unwrap_or(false);
-    let by = if by_chart(cluster)? { By::Chart } else { by };
+    let by = installed_by(cluster)?.unwrap_or(by);
     let installed = done.insert(Installed { before, build, by });
     match by {
         By::Manifests => apply(cluster, &deploy::objects(gate, Some(&installed.build))?)?,
@@ -211,11 +211,13 @@ fn get(cluster: &Target, kind: &str, name: &str) -> Result<Option<Value>, Box<dy
     Ok(Some(serde_json::from_str(&text)?))
 }
 
-/// Whether Helm installed what is there.
-fn by_chart(cluster: &Target) -> Result<bool, Box<dyn Error>> {
-    let deployment = get(cluster, "deployment", NAME)?.unwrap_or_default();
-    let labels = &deployment["metadata"]["labels"];
-    Ok(labels["app.kubernetes.io/managed-by"] == "Helm")
+/// What installed the operator that is there.
+fn installed_by(cluster: &Target) -> Result<Option<By>, Box<dyn Error>> {
+    let deployment = get(cluster, "deployment", NAME)?;
+    Ok(deployment.map(|it| {
+        let by = &it["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+        By::chart(by == "Helm")
+    }))
 }
 
 /// The build that the operator runs.
@@ -256,6 +258,7 @@ fn rolled_out(cluster: &Target) -> Result<bool, Box<dyn Error>> {
     };
     let mut wait = ask(&["rollout", "status", &deployment, READY])?;
     if crate::command::run(wait.stdout(Stdio::null()))?.success() {
+        until_alone(cluster)?;
         return Ok(true);
     }
     for args in [
@@ -267,4 +270,31 @@ fn rolled_out(cluster: &Target) -> Result<bool, Box<dyn Error>> {
     }
     println!("{NAMESPACE}/{NAME}: not ready");
     Ok(false)
+}
+
+/// Waits until the operators of before have ended. One that is about to may still lead, and what it does
+/// is what it was told before: pods of an image that no node finds stay as they are.
+fn until_alone(cluster: &Target) -> Result<(), Box<dyn Error>> {
+    let mut kubectl = cluster.kubectl()?;
+    kubectl.args(["--namespace", NAMESPACE, "get", "pods", "--output=json"]);
+    kubectl.arg(format!("--selector=app.kubernetes.io/name={NAME}"));
+    let pods: Value = serde_json::from_str(&crate::command::output(&mut kubectl)?)?;
+    let mut wait = cluster.kubectl()?;
+    wait.args(["--namespace", NAMESPACE, "wait", "--for=delete"]);
+    wait.arg("--timeout=60s");
+    let mut leaving = false;
+    for pod in pods["items"].as_array().into_iter().flatten() {
+        let metadata = &pod["metadata"];
+        if let (Some(name), Some(_)) = (
+            metadata["name"].as_str(),
+            metadata["deletionTimestamp"].as_str(),
+        ) {
+            leaving = true;
+            wait.arg(format!("pod/{name}"));
+        }
+    }
+    if leaving {
+        crate::command::output(&mut wait)?;
+    }
+    Ok(())
 }

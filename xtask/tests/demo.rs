@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common_named::Named;
 use druid_core::api::Kind;
@@ -24,6 +25,8 @@ const OLD: Version = Version::new(3, 4, 34);
 const NEW: Version = Version::new(3, 5, 27);
 /// What an interrupted demo exits with.
 const INTERRUPTED: i32 = 130;
+/// How long volumes may stay that nobody claims any more.
+const GONE: Duration = Duration::from_secs(30);
 
 /// The druid of the same build.
 fn druid() -> PathBuf {
@@ -44,7 +47,7 @@ fn demo(cluster: &Named, report: &Path) -> Command {
 }
 
 /// What is there of a demo and of the operator.
-fn left(cluster: &Named) -> Vec<String> {
+fn left(cluster: &Named) -> BTreeSet<String> {
     let name = cluster.0.parse().unwrap();
     let kubectl = |args: &[&str]| {
         let mut kubectl = xtask::cluster::cli::kubectl(&name).unwrap();
@@ -55,6 +58,16 @@ fn left(cluster: &Named) -> Vec<String> {
     let all = kubectl(&["get", "namespaces,crds,clusterroles,persistentvolumes"]);
     let ours = |line: &&str| line.contains("druid") || line.starts_with("persistentvolume/");
     all.lines().filter(ours).map(str::to_owned).collect()
+}
+
+/// Sees that no more than this is left. Volumes go a moment after their claims.
+fn leaves(cluster: &Named, expected: &BTreeSet<String>) {
+    let start = Instant::now();
+    while left(cluster) != *expected {
+        let late = start.elapsed() > GONE;
+        assert!(!late, "{:?} are left", left(cluster));
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// One that is interrupted as soon as there is an Etcd removes what it made, Helm's release too.
@@ -72,7 +85,7 @@ fn interrupted(cluster: &Named, report: &Path) {
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
     assert!(!report.exists());
-    assert_eq!(left(cluster), [""; 0]);
+    leaves(cluster, &BTreeSet::new());
 }
 
 #[test]
@@ -116,7 +129,7 @@ fn the_demo_loses_nothing_restarts_each_member_once_and_leaves_nothing_behind() 
         said.contains("Passed: a cluster of 3 members went 3.4.34"),
         "{said}"
     );
-    assert_eq!(left(&cluster), [""; 0]);
+    leaves(&cluster, &BTreeSet::new());
     as_somebody_elses(&cluster, directory.path());
 }
 
@@ -174,19 +187,11 @@ fn as_somebody_elses(cluster: &Named, directory: &Path) {
     assert_eq!(values["featureGates"]["UpgradeEtcdVersion"], false);
     assert_eq!(values["operatorConfig"]["logging"]["logLevel"], "debug");
     helm(cluster, &["uninstall", NAME, "--wait"]);
-    let defined = "customresourcedefinition.apiextensions.k8s.io";
-    let stay = ["namespace/druid-system".to_owned()]
-        .into_iter()
-        .chain(Kind::ALL.map(|it| {
-            format!(
-                "{defined}/{}",
-                it.definition().unwrap()["metadata"]["name"]
-                    .as_str()
-                    .unwrap()
-            )
-        }));
-    assert_eq!(
-        left(cluster).into_iter().collect::<BTreeSet<_>>(),
-        stay.collect()
-    );
+    let definitions = Kind::ALL.map(|it| it.definition().unwrap()["metadata"]["name"].clone());
+    let stay = definitions.map(|it| {
+        let name = it.as_str().unwrap();
+        format!("customresourcedefinition.apiextensions.k8s.io/{name}")
+    });
+    let namespace = format!("namespace/{NAMESPACE}");
+    leaves(cluster, &stay.into_iter().chain([namespace]).collect());
 }

@@ -108,7 +108,7 @@ fn seconds(duration: Duration) -> String {
 pub(crate) fn run(demo: &Demo) -> Result<ExitCode, Box<dyn Error>> {
     let Demo::Upgrade(options) = demo;
     let mut witnesses = Witnesses::new(now())?;
-    let mut stage = Stage::new(options.cluster.target(), By::asked(options.chart))?;
+    let mut stage = Stage::new(options.cluster.target(), By::chart(options.chart))?;
     let held = hold(options, &mut stage, &mut witnesses);
     println!("removing what was made");
     let removed = stage.remove();

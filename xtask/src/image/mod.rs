@@ -82,7 +82,7 @@ pub fn name_in(repository: &str, release: &str) -> String {
 }
 
 /// The tag of the image with this release of etcd: `etcd-3.5.27`.
-pub fn tag(release: &str) -> String {
+pub(crate) fn tag(release: &str) -> String {
     format!("etcd-{release}")
 }
 
