@@ -23,6 +23,11 @@ pub(crate) struct Deploy {
     /// Whether Etcds are taken to etcd 3.5.27, or back to 3.4.34 [default: as it is, off at first]
     #[arg(long, value_name = "on|off")]
     gate: Option<Gate>,
+    /// With Helm, from charts/druid, in place of the manifests
+    ///
+    /// One that is there stays as it was installed.
+    #[arg(long)]
+    chart: bool,
     /// Build druid without optimisation if there is no image yet
     #[arg(long)]
     debug: bool,
@@ -37,13 +42,15 @@ enum Gate {
     Off,
 }
 
-/// Writes `deploy/`.
+/// Writes `deploy/`, and what is made of the chart.
 pub(crate) fn manifests() -> Result<ExitCode, Box<dyn Error>> {
-    let directory = root().join("deploy");
-    std::fs::create_dir_all(&directory)?;
-    for (name, text) in deploy::manifests()? {
-        std::fs::write(directory.join(name), text)?;
-        println!("deploy/{name}");
+    for (path, text) in deploy::manifests()? {
+        let file = root().join(&path);
+        if let Some(directory) = file.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(file, text)?;
+        println!("{path}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,6 +62,24 @@ pub(crate) struct Installed {
     pub(crate) before: Option<bool>,
     /// The images.
     pub(crate) build: Build,
+    /// By what.
+    pub(crate) by: By,
+}
+
+/// What installs the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// kubectl, the manifests of `deploy/`.
+    Manifests,
+    /// Helm, the chart of `charts/druid`.
+    Chart,
+}
+
+impl By {
+    /// The one of them.
+    pub(crate) fn chart(chart: bool) -> Self {
+        if chart { Self::Chart } else { Self::Manifests }
+    }
 }
 
 /// Installs the operator, or brings what is there to what it should be.
@@ -66,7 +91,8 @@ pub(crate) fn run(options: &Deploy) -> Result<ExitCode, Box<dyn Error>> {
     let gate = options.gate.map(|gate| gate == Gate::On);
     let mut installed = None;
     let archive = || archive(options.debug);
-    if !install(cluster, archive, gate, &mut installed)? {
+    let by = By::chart(options.chart);
+    if !install(cluster, by, archive, gate, &mut installed)? {
         return Ok(ExitCode::FAILURE);
     }
     let before = installed.and_then(|it| it.before);
@@ -89,10 +115,11 @@ pub(crate) fn archive(debug: bool) -> Result<PathBuf, Box<dyn Error>> {
     Ok(archive)
 }
 
-/// Does it; `gate`: as it is, if it is not said. Before the first change, `done` says what was there.
+/// Does it; `by`: if it is not there yet; `gate`: as it is, if it is not said. Before the first change, `done` says what was there.
 /// False if it does not become ready, for reasons that are printed.
 pub(crate) fn install(
     cluster: &Target,
+    by: By,
     archive: impl FnOnce() -> Result<PathBuf, Box<dyn Error>>,
     gate: Option<bool>,
     done: &mut Option<Installed>,
@@ -106,21 +133,50 @@ pub(crate) fn install(
     }
     let before = self::gate(cluster)?;
     let gate = gate.or(before).unwrap_or(false);
-    let objects = deploy::objects(gate, Some(&build))?;
-    *done = Some(Installed { before, build });
-    apply(cluster, &objects)?;
+    let by = installed_by(cluster)?.unwrap_or(by);
+    let installed = done.insert(Installed { before, build, by });
+    match by {
+        By::Manifests => apply(cluster, &deploy::objects(gate, Some(&installed.build))?)?,
+        By::Chart => upgrade(cluster, gate, &installed.build)?,
+    }
     rolled_out(cluster)
 }
 
 /// Switches the gate of an operator that is installed, and does not wait for it.
-pub(crate) fn switch(cluster: &Target, gate: bool, build: &Build) -> Result<(), Box<dyn Error>> {
-    let mut objects = deploy::objects(gate, Some(build))?;
-    objects.retain(|it| it["kind"] == "Deployment" || it["metadata"]["name"] == CONFIG_MAP);
-    apply(cluster, &objects)
+pub(crate) fn switch(
+    cluster: &Target,
+    gate: bool,
+    installed: &Installed,
+) -> Result<(), Box<dyn Error>> {
+    match installed.by {
+        By::Chart => upgrade(cluster, gate, &installed.build),
+        By::Manifests => {
+            let mut objects = deploy::objects(gate, Some(&installed.build))?;
+            objects.retain(|it| it["kind"] == "Deployment" || it["metadata"]["name"] == CONFIG_MAP);
+            apply(cluster, &objects)
+        }
+    }
+}
+
+/// Installs the chart, or brings the release to these values. Others that it was given stay.
+fn upgrade(cluster: &Target, gate: bool, build: &Build) -> Result<(), Box<dyn Error>> {
+    let mut helm = cluster.helm()?;
+    helm.args(["upgrade", "--install", NAME]);
+    helm.arg(root().join(deploy::CHART));
+    helm.args(["--namespace", NAMESPACE, "--create-namespace"]);
+    helm.args(["--reset-then-reuse-values", "--values=-"]);
+    let values = deploy::values(gate, Some(build)).to_string();
+    Ok(crate::command::feed(&mut helm, values.as_bytes())?)
 }
 
 /// Removes the operator, with all that [`install`] makes.
-pub(crate) fn uninstall(cluster: &Target) -> Result<(), Box<dyn Error>> {
+pub(crate) fn uninstall(cluster: &Target, by: By) -> Result<(), Box<dyn Error>> {
+    if by == By::Chart {
+        let mut helm = cluster.helm()?;
+        helm.args(["uninstall", NAME, "--namespace", NAMESPACE]);
+        crate::command::output(helm.args(["--ignore-not-found", "--wait"]))?;
+    }
+    // Helm leaves the definitions and the namespace.
     let mut kubectl = cluster.kubectl()?;
     kubectl.args(["delete", "--ignore-not-found", "--timeout=90s"]);
     kubectl.arg("--filename=-");
@@ -153,6 +209,15 @@ fn get(cluster: &Target, kind: &str, name: &str) -> Result<Option<Value>, Box<dy
         return Ok(None);
     }
     Ok(Some(serde_json::from_str(&text)?))
+}
+
+/// What installed the operator that is there.
+fn installed_by(cluster: &Target) -> Result<Option<By>, Box<dyn Error>> {
+    let deployment = get(cluster, "deployment", NAME)?;
+    Ok(deployment.map(|it| {
+        let by = &it["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+        By::chart(by == "Helm")
+    }))
 }
 
 /// The build that the operator runs.
@@ -193,6 +258,7 @@ fn rolled_out(cluster: &Target) -> Result<bool, Box<dyn Error>> {
     };
     let mut wait = ask(&["rollout", "status", &deployment, READY])?;
     if crate::command::run(wait.stdout(Stdio::null()))?.success() {
+        until_alone(cluster)?;
         return Ok(true);
     }
     for args in [
@@ -204,4 +270,31 @@ fn rolled_out(cluster: &Target) -> Result<bool, Box<dyn Error>> {
     }
     println!("{NAMESPACE}/{NAME}: not ready");
     Ok(false)
+}
+
+/// Waits until the operators of before have ended. One that is about to may still lead, and what it does
+/// is what it was told before: pods of an image that no node finds stay as they are.
+fn until_alone(cluster: &Target) -> Result<(), Box<dyn Error>> {
+    let mut kubectl = cluster.kubectl()?;
+    kubectl.args(["--namespace", NAMESPACE, "get", "pods", "--output=json"]);
+    kubectl.arg(format!("--selector=app.kubernetes.io/name={NAME}"));
+    let pods: Value = serde_json::from_str(&crate::command::output(&mut kubectl)?)?;
+    let mut wait = cluster.kubectl()?;
+    wait.args(["--namespace", NAMESPACE, "wait", "--for=delete"]);
+    wait.arg("--timeout=60s");
+    let mut leaving = false;
+    for pod in pods["items"].as_array().into_iter().flatten() {
+        let metadata = &pod["metadata"];
+        if let (Some(name), Some(_)) = (
+            metadata["name"].as_str(),
+            metadata["deletionTimestamp"].as_str(),
+        ) {
+            leaving = true;
+            wait.arg(format!("pod/{name}"));
+        }
+    }
+    if leaving {
+        crate::command::output(&mut wait)?;
+    }
+    Ok(())
 }

@@ -99,10 +99,10 @@ enum Task {
         #[command(subcommand)]
         what: demo::Demo,
     },
-    /// Write the manifests in deploy/ anew
+    /// Write the manifests in deploy/ anew, and the chart in charts/ but for its templates
     ///
-    /// `kubectl apply --server-side --kustomize deploy` installs the operator anywhere. A test says
-    /// when they are not what the code says.
+    /// `kubectl apply --server-side --kustomize deploy` installs the operator anywhere, and so does Helm.
+    /// A test says when they are not what the code says.
     Manifests,
     /// Compare what we render with what etcd-druid v0.37.1 rendered for the same objects
     ///

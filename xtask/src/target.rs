@@ -21,7 +21,7 @@ pub(crate) struct Options {
     name: ClusterName,
     /// A cluster of your own instead, in the current context of this file
     ///
-    /// $KUBECTL, or kubectl, is run. The cluster has to be able to pull the image: see --image.
+    /// $KUBECTL, or kubectl, is run, and $HELM, or helm, where --chart is said. The cluster has to be able to pull the image: see --image.
     #[arg(long, value_name = "FILE", requires = "image")]
     kubeconfig: Option<PathBuf>,
     /// The image in your own cluster, without its tag
@@ -45,6 +45,16 @@ impl Options {
     }
 }
 
+/// A program of theirs, which a variable may name.
+fn their(variable: &str, program: &str, kubeconfig: &Path) -> Command {
+    let program = std::env::var_os(variable).unwrap_or_else(|| program.into());
+    let mut command = Command::new(program);
+    let mut option = OsString::from("--kubeconfig=");
+    option.push(kubeconfig);
+    command.arg(option);
+    command
+}
+
 /// A cluster.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -64,14 +74,15 @@ impl Target {
     pub(crate) fn kubectl(&self) -> Result<Command, Box<dyn Error>> {
         match self {
             Self::Ours(name) => cli::kubectl(name),
-            Self::Theirs { kubeconfig, .. } => {
-                let program = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
-                let mut kubectl = Command::new(program);
-                let mut option = OsString::from("--kubeconfig=");
-                option.push(kubeconfig);
-                kubectl.arg(option);
-                Ok(kubectl)
-            }
+            Self::Theirs { kubeconfig, .. } => Ok(their("KUBECTL", "kubectl", kubeconfig)),
+        }
+    }
+
+    /// Helm as its administrator.
+    pub(crate) fn helm(&self) -> Result<Command, Box<dyn Error>> {
+        match self {
+            Self::Ours(name) => cli::helm(name),
+            Self::Theirs { kubeconfig, .. } => Ok(their("HELM", "helm", kubeconfig)),
         }
     }
 

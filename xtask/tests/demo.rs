@@ -8,19 +8,25 @@
 
 mod common_named;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common_named::Named;
+use druid_core::api::Kind;
 use druid_core::report::{Outcome, Report};
 use druid_core::version::Version;
 use serde_json::{Value, json};
+use xtask::deploy::{self, NAME, NAMESPACE};
 
 const OLD: Version = Version::new(3, 4, 34);
 const NEW: Version = Version::new(3, 5, 27);
 /// What an interrupted demo exits with.
 const INTERRUPTED: i32 = 130;
+/// How long volumes may stay that nobody claims any more.
+const GONE: Duration = Duration::from_secs(30);
 
 /// The druid of the same build.
 fn druid() -> PathBuf {
@@ -41,7 +47,7 @@ fn demo(cluster: &Named, report: &Path) -> Command {
 }
 
 /// What is there of a demo and of the operator.
-fn left(cluster: &Named) -> Vec<String> {
+fn left(cluster: &Named) -> BTreeSet<String> {
     let name = cluster.0.parse().unwrap();
     let kubectl = |args: &[&str]| {
         let mut kubectl = xtask::cluster::cli::kubectl(&name).unwrap();
@@ -54,9 +60,20 @@ fn left(cluster: &Named) -> Vec<String> {
     all.lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// One that is interrupted as soon as there is an Etcd removes what it made.
+/// Sees that no more than this is left. Volumes go a moment after their claims.
+fn leaves(cluster: &Named, expected: &BTreeSet<String>) {
+    let start = Instant::now();
+    while left(cluster) != *expected {
+        let late = start.elapsed() > GONE;
+        assert!(!late, "{:?} are left", left(cluster));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// One that is interrupted as soon as there is an Etcd removes what it made, Helm's release too.
 fn interrupted(cluster: &Named, report: &Path) {
     let mut child = demo(cluster, report)
+        .arg("--chart")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -68,7 +85,7 @@ fn interrupted(cluster: &Named, report: &Path) {
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
     assert!(!report.exists());
-    assert_eq!(left(cluster), [""; 0]);
+    leaves(cluster, &BTreeSet::new());
 }
 
 #[test]
@@ -112,12 +129,24 @@ fn the_demo_loses_nothing_restarts_each_member_once_and_leaves_nothing_behind() 
         said.contains("Passed: a cluster of 3 members went 3.4.34"),
         "{said}"
     );
-    assert_eq!(left(&cluster), [""; 0]);
+    leaves(&cluster, &BTreeSet::new());
     as_somebody_elses(&cluster, directory.path());
 }
 
-/// The same cluster by its kubeconfig, with an Etcd of a person's own.
+fn helm(cluster: &Named, args: &[&str]) -> String {
+    let mut helm = xtask::cluster::cli::helm(&cluster.0.parse().unwrap()).unwrap();
+    helm.args(args).args(["--namespace", NAMESPACE]);
+    let output = helm.current_dir(xtask::root()).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The same cluster by its kubeconfig, where somebody has installed the chart, with an Etcd of a person's
+/// own.
 fn as_somebody_elses(cluster: &Named, directory: &Path) {
+    let kept = "operatorConfig.logging.logLevel=debug";
+    let install = ["install", NAME, deploy::CHART, "--create-namespace"];
+    helm(cluster, &[&install[..], &["--set", kept]].concat());
     let example = xtask::root().join("deploy/example.yaml");
     let mut etcd: Value =
         serde_saphyr::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
@@ -136,6 +165,10 @@ fn as_somebody_elses(cluster: &Named, directory: &Path) {
         .arg(env!("CARGO_BIN_EXE_xtask"))
         .arg(&cluster.0)
         .args([&mine, &report])
+        .env(
+            "HELM",
+            xtask::cluster::helm(directory).unwrap().get_program(),
+        )
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -148,5 +181,17 @@ fn as_somebody_elses(cluster: &Named, directory: &Path) {
     assert_eq!(report.snapshots_taken, Some(1));
     // Nobody lets us read what the API server wrote down.
     assert!(report.operator_writes.is_none());
-    assert_eq!(left(cluster), [""; 0]);
+    // The operator is there as before, by Helm alone.
+    let values = helm(cluster, &["get", "values", NAME, "--output=json"]);
+    let values: Value = serde_json::from_str(&values).unwrap();
+    assert_eq!(values["featureGates"]["UpgradeEtcdVersion"], false);
+    assert_eq!(values["operatorConfig"]["logging"]["logLevel"], "debug");
+    helm(cluster, &["uninstall", NAME, "--wait"]);
+    let definitions = Kind::ALL.map(|it| it.definition().unwrap()["metadata"]["name"].clone());
+    let stay = definitions.map(|it| {
+        let name = it.as_str().unwrap();
+        format!("customresourcedefinition.apiextensions.k8s.io/{name}")
+    });
+    let namespace = format!("namespace/{NAMESPACE}");
+    leaves(cluster, &stay.into_iter().chain([namespace]).collect());
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::gates::Gates;
@@ -234,6 +234,34 @@ impl Config {
             Err(ConfigErrors(notes.problems))
         }
     }
+
+    /// The JSON schema of the file without its `apiVersion` and `kind`: every field that is read, and no
+    /// other.
+    pub fn schema() -> Value {
+        let mut notes = Notes::default();
+        let mut root = Section::root(json!({}), &mut notes);
+        sections::config(&mut root, &mut notes);
+        notes
+            .asked
+            .insert("featureGates".to_owned(), Gates::schema());
+        let mut all = section();
+        for (path, schema) in notes.asked {
+            let mut at = &mut all;
+            let (above, field) = path.rsplit_once('.').unwrap_or(("", &path));
+            for name in above.split('.').filter(|it| !it.is_empty()) {
+                at = &mut at["properties"][name];
+                if at.is_null() {
+                    *at = section();
+                }
+            }
+            at["properties"][field] = schema;
+        }
+        all
+    }
+}
+
+fn section() -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": {} })
 }
 
 #[cfg(test)]

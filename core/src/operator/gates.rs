@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::render::Release;
@@ -106,6 +107,19 @@ impl Gates {
         } else {
             Err(errors)
         }
+    }
+
+    /// The JSON schema of what may be set.
+    pub fn schema() -> Value {
+        let gates = Gate::ALL.map(|gate| {
+            let schema = match gate.stage() {
+                Stage::Alpha => json!({ "type": "boolean" }),
+                Stage::Ga => json!({ "const": true }),
+            };
+            (gate.word().to_owned(), schema)
+        });
+        let gates = Map::from_iter(gates);
+        json!({ "type": "object", "additionalProperties": false, "properties": gates })
     }
 
     /// Whether a gate is on.

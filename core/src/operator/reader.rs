@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use jiff::SignedDuration;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::gates::GateError;
 use crate::duration::GoDuration;
+
+/// A length of time as people write one.
+const DURATION: &str = "^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$";
 
 /// A field that cannot be as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -137,6 +140,8 @@ pub enum ConfigWarning {
 pub(super) struct Notes {
     pub(super) problems: Vec<ConfigProblem>,
     pub(super) warnings: Vec<ConfigWarning>,
+    /// The JSON schema of each field that was asked for, by its path.
+    pub(super) asked: BTreeMap<String, Value>,
 }
 
 impl Notes {
@@ -225,17 +230,26 @@ impl Section {
         read
     }
 
+    /// Notes which values a field may have.
+    fn ask(&self, field: &str, schema: Value, notes: &mut Notes) {
+        notes.asked.insert(self.path(field), schema);
+    }
+
     pub(super) fn flag(&mut self, field: &str, notes: &mut Notes) -> bool {
+        self.ask(field, json!({ "type": "boolean" }), notes);
         let read = self.read(field, "true or false", notes, Value::as_bool);
         read.unwrap_or_default()
     }
 
     pub(super) fn text(&mut self, field: &str, notes: &mut Notes) -> Option<String> {
+        self.ask(field, json!({ "type": "string" }), notes);
         let text = self.read(field, "a text", notes, |it| it.as_str().map(str::to_owned));
         text.filter(|text| !text.is_empty())
     }
 
     pub(super) fn texts(&mut self, field: &str, notes: &mut Notes) -> Vec<String> {
+        let schema = json!({ "type": "array", "items": { "type": "string", "minLength": 1 } });
+        self.ask(field, schema, notes);
         let all = |value: &Value| {
             let texts = value.as_array()?.iter();
             texts
@@ -252,6 +266,8 @@ impl Section {
         (least, most): (i64, i64),
         notes: &mut Notes,
     ) -> Option<i64> {
+        let schema = json!({ "type": "integer", "minimum": least, "maximum": most });
+        self.ask(field, schema, notes);
         let number = self.read(field, "a whole number", notes, Value::as_i64)?;
         if (least..=most).contains(&number) {
             return Some(number);
@@ -262,6 +278,7 @@ impl Section {
     }
 
     pub(super) fn float(&mut self, field: &str, notes: &mut Notes) -> Option<f64> {
+        self.ask(field, json!({ "type": "number" }), notes);
         self.read(field, "a number", notes, Value::as_f64)
     }
 
@@ -319,6 +336,11 @@ impl Section {
         default: SignedDuration,
         notes: &mut Notes,
     ) -> SignedDuration {
+        self.ask(
+            field,
+            json!({ "type": "string", "pattern": DURATION }),
+            notes,
+        );
         let Some(value) = self.take(field) else {
             return default;
         };
@@ -339,7 +361,10 @@ impl Section {
         default: T,
         notes: &mut Notes,
     ) -> T {
-        let Some(found) = self.text(field, notes) else {
+        let found = self.text(field, notes);
+        let allowed = words.iter().map(|(word, _)| *word);
+        self.ask(field, json!({ "enum": allowed.collect::<Vec<_>>() }), notes);
+        let Some(found) = found else {
             return default;
         };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == found) {

@@ -56,13 +56,18 @@ impl Operator {
         if let Some(one) = shared.upgrade() {
             return Some(one);
         }
-        let one = Arc::new(Self {
-            cluster: Cluster::node()?,
-            changes: Mutex::new(()),
-        });
+        let one = Arc::new(Self::on(Cluster::node()?));
         one.install(false);
         *shared = Arc::downgrade(&one);
         Some(one)
+    }
+
+    /// That of a cluster, whoever installs it.
+    pub(crate) fn on(cluster: Arc<Cluster>) -> Self {
+        Self {
+            cluster,
+            changes: Mutex::new(()),
+        }
     }
 
     pub(crate) fn works() -> Works {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use super::control_plane;
+use super::helm::helm_in;
 use super::name::ClusterName;
 use super::named::{Clusters, NamedError, Up as Was};
 use super::node::NodeError;
@@ -49,7 +50,7 @@ pub enum Cluster {
         #[arg(long, default_value_t)]
         name: ClusterName,
     },
-    /// Build the components of Kubernetes, if that has not been done, and nothing else
+    /// Build the components of Kubernetes, and Helm, if that has not been done, and nothing else
     ///
     /// Needs Go. Takes some minutes the first time, and no time after that. Those of a node are
     /// left out, with the reason, where containers cannot run.
@@ -107,6 +108,8 @@ fn build(control_plane_only: bool) -> Result<(), Box<dyn Error>> {
         println!("kube-apiserver and kubectl are built");
         return Ok(());
     }
+    Tools::helm()?;
+    println!("Helm is built");
     match machine::prepare() {
         Ok(()) => {
             Tools::node()?;
@@ -216,6 +219,16 @@ pub fn kubectl(name: &ClusterName) -> Result<Command, Box<dyn Error>> {
     clusters.find(name)?;
     let tools = Tools::control_plane()?;
     Ok(control_plane::kubectl(&tools, &clusters.layout(name)))
+}
+
+/// Helm as the administrator of one that is up.
+///
+/// # Errors
+/// It is not up, or there is no Helm and it cannot be built.
+pub fn helm(name: &ClusterName) -> Result<Command, Box<dyn Error>> {
+    let clusters = Clusters::of_the_repository();
+    clusters.find(name)?;
+    Ok(helm_in(&clusters.layout(name))?)
 }
 
 /// Gives the images of an archive to the node of a cluster, and says which: the one that is named, or

@@ -49,6 +49,11 @@ impl Layout {
         self.directory.join("kubectl-cache")
     }
 
+    /// What Helm remembers.
+    pub(crate) fn helm(&self) -> PathBuf {
+        self.directory.join("helm")
+    }
+
     /// What a process says.
     pub fn log(&self, process: &str) -> PathBuf {
         self.directory.join(format!("{process}.log"))

@@ -3,11 +3,12 @@
 //!
 //! `control_plane` is kube-apiserver with etcd behind it, `node` is that and everything that runs
 //! pods: both for tests ([`ControlPlane`], [`Node`]) and for `cargo xtask cluster` ([`cli`], which
-//! keeps its clusters in `named`). `tools` builds, `pki` and `kubeconfig` say who may come in,
+//! keeps its clusters in `named`). `helm` installs charts there. `tools` builds, `pki` and `kubeconfig` say who may come in,
 //! `process` starts and ends.
 
 pub mod cli;
 mod control_plane;
+mod helm;
 mod kubeconfig;
 mod layout;
 mod name;
@@ -21,6 +22,8 @@ mod site;
 mod tools;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
+pub use helm::{helm, helm_in};
 pub use layout::Layout;
 pub use name::{ClusterName, NameError};
 pub use node::{Node, NodeError, Traces, Unable};
+pub use tools::ToolsError;

@@ -1,4 +1,4 @@
-//! Builds the components of Kubernetes, once: `xtask/kubernetes/` is a Go module that needs
+//! Builds the components of Kubernetes and Helm, once: `xtask/kubernetes/` is a Go module that needs
 //! nothing but Go's module proxy. What was built is kept in `target/tools/kubernetes/` until one
 //! of its sources changes.
 
@@ -24,12 +24,17 @@ const PAUSE: &str = include_str!("../../kubernetes/pause/main.go");
 const DNS_GO_MOD: &str = include_str!("../../kubernetes/coredns/go.mod");
 const DNS_GO_SUM: &str = include_str!("../../kubernetes/coredns/go.sum");
 const DNS: &str = include_str!("../../kubernetes/coredns/main.go");
+const HELM_GO_MOD: &str = include_str!("../../kubernetes/helm/go.mod");
+const HELM_GO_SUM: &str = include_str!("../../kubernetes/helm/go.sum");
 
 /// What is built at once, and again when one of its sources changes.
 struct Group {
     name: &'static str,
+    /// What it is a part of, to people.
+    part_of: &'static str,
     /// Under the root of the repository.
     module: &'static str,
+    /// The first is its `go.mod`.
     sources: &'static [&'static str],
     packages: &'static [&'static str],
     /// What comes of them.
@@ -41,6 +46,7 @@ struct Group {
 /// kube-apiserver and kubectl, which most tests can do with.
 const GROUP_CONTROL_PLANE: Group = Group {
     name: "control-plane",
+    part_of: "Kubernetes",
     module: "xtask/kubernetes",
     sources: &[GO_MOD, GO_SUM, CONTROL_PLANE, LEASH, TAGS],
     packages: &["./control-plane", "./leash"],
@@ -51,6 +57,7 @@ const GROUP_CONTROL_PLANE: Group = Group {
 /// What pods need beside that.
 const GROUP_NODE: Group = Group {
     name: "node",
+    part_of: "Kubernetes",
     module: "xtask/kubernetes",
     sources: &[GO_MOD, GO_SUM, NODE, VOLUMES, PAUSE, TAGS],
     packages: &["./node", "./pause"],
@@ -66,10 +73,23 @@ const GROUP_NODE: Group = Group {
 /// The name server. A module of its own: it would raise what the components of Kubernetes are built with.
 const GROUP_DNS: Group = Group {
     name: "coredns",
+    part_of: "Kubernetes",
     module: "xtask/kubernetes/coredns",
     sources: &[DNS_GO_MOD, DNS_GO_SUM, DNS, TAGS],
     packages: &["."],
     programs: &["coredns"],
+    links: &[],
+};
+
+/// What installs charts. A module of its own: it needs a newer Go than the rest, and other releases of
+/// what both are made of.
+const GROUP_HELM: Group = Group {
+    name: "helm",
+    part_of: "Helm",
+    module: "xtask/kubernetes/helm",
+    sources: &[HELM_GO_MOD, HELM_GO_SUM, TAGS],
+    packages: &["helm.sh/helm/v3/cmd/helm"],
+    programs: &["helm"],
     links: &[],
 };
 
@@ -79,26 +99,32 @@ const KUBERNETES: &str = "k8s.io/kubernetes";
 /// The build tags: no cloud providers.
 const TAGS: &str = "providerless,dockerless";
 
-/// What `go.mod` was written for: release 1.N of Go.
-const GO_MINOR: u32 = 24;
-
 /// Why there are no components.
 #[derive(Debug, Error)]
 pub enum ToolsError {
     /// There is no Go.
     #[error(
-        "Kubernetes is built from source, once, and there is no `go` in the PATH: install Go \
-         1.{GO_MINOR} or newer (https://go.dev/dl, or the package golang of your distribution)"
+        "{what} is built from source, once, and there is no `go` in the PATH: install Go 1.{minor} or \
+         newer (https://go.dev/dl, or the package golang of your distribution)"
     )]
-    NoGo,
+    NoGo {
+        /// What is built.
+        what: &'static str,
+        /// Release 1.N of Go.
+        minor: u32,
+    },
     /// There is an old Go.
     #[error(
-        "Kubernetes is built from source, once, and {found} is too old for it: install Go \
-         1.{GO_MINOR} or newer (https://go.dev/dl)"
+        "{what} is built from source, once, and {found} is too old for it: install Go 1.{minor} or \
+         newer (https://go.dev/dl)"
     )]
     OldGo {
+        /// What is built.
+        what: &'static str,
         /// As it calls itself.
         found: String,
+        /// Release 1.N of Go.
+        minor: u32,
     },
     /// Go could not be run.
     #[error("cannot run go: {0}")]
@@ -150,6 +176,11 @@ impl Tools {
         Self::with(&[&GROUP_CONTROL_PLANE, &GROUP_NODE, &GROUP_DNS])
     }
 
+    /// Builds Helm alone.
+    pub(crate) fn helm() -> Result<Self, ToolsError> {
+        Self::with(&[&GROUP_HELM])
+    }
+
     fn with(groups: &[&Group]) -> Result<Self, ToolsError> {
         let tools = Self {
             directory: crate::root().join("target/tools/kubernetes"),
@@ -184,12 +215,13 @@ impl Tools {
     /// Builds main packages of a module, under new names first: the old ones may be running.
     fn build(&self, group: &Group) -> Result<(), ToolsError> {
         let module = crate::root().join(group.module);
-        check_go(&module)?;
+        check_go(&module, group)?;
         let flags = linker_flags(version(GO_MOD).ok_or(ToolsError::NoVersion)?)?;
         let fresh = tempfile::tempdir_in(&self.directory).map_err(failed(&self.directory))?;
         eprintln!(
-            "building {} of Kubernetes, which takes some minutes the first time",
-            group.programs.join(" and ")
+            "building {} ({}), which takes some minutes the first time",
+            group.part_of,
+            group.programs.join(", ")
         );
         let mut build = Command::new("go");
         build
@@ -293,7 +325,10 @@ fn linker_flags(version: &str) -> Result<String, ToolsError> {
     ))
 }
 
-fn check_go(module: &Path) -> Result<(), ToolsError> {
+fn check_go(module: &Path, group: &Group) -> Result<(), ToolsError> {
+    let what = group.part_of;
+    let minor = group.sources.first().and_then(|it| go_minor(it));
+    let minor = minor.unwrap_or_default();
     let answer = Command::new("go")
         .args(["env", "GOVERSION"])
         .current_dir(module)
@@ -303,25 +338,31 @@ fn check_go(module: &Path) -> Result<(), ToolsError> {
         .output()
         .map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
-                ToolsError::NoGo
+                ToolsError::NoGo { what, minor }
             } else {
                 ToolsError::Run(error)
             }
         })?;
     let found = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    if is_too_old(&found) {
-        return Err(ToolsError::OldGo { found });
+    if is_too_old(&found, minor) {
+        return Err(ToolsError::OldGo { what, found, minor });
     }
     Ok(())
 }
 
+/// The release 1.N of Go that a `go.mod` was written for.
+fn go_minor(go_mod: &str) -> Option<u32> {
+    let release = go_mod.lines().find_map(|line| line.strip_prefix("go 1."))?;
+    release.split('.').next()?.parse().ok()
+}
+
 /// Of `go1.26.8`. One that does not say so plainly (`devel ...`) is tried.
-fn is_too_old(found: &str) -> bool {
+fn is_too_old(found: &str, least: u32) -> bool {
     found
         .strip_prefix("go1.")
         .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
         .and_then(|minor| minor.parse::<u32>().ok())
-        .is_some_and(|minor| minor < GO_MINOR)
+        .is_some_and(|minor| minor < least)
 }
 
 #[cfg(test)]
@@ -359,8 +400,21 @@ mod tests {
             ("devel go1.30-abc", false),
             ("", false),
         ] {
-            assert_eq!(is_too_old(found), old, "{found}");
+            assert_eq!(is_too_old(found, 24), old, "{found}");
         }
+    }
+
+    #[test]
+    fn every_module_says_which_go_it_needs() {
+        for (group, minor) in [
+            (&GROUP_CONTROL_PLANE, 24),
+            (&GROUP_NODE, 24),
+            (&GROUP_DNS, 24),
+            (&GROUP_HELM, 26),
+        ] {
+            assert_eq!(go_minor(group.sources[0]), Some(minor), "{}", group.name);
+        }
+        assert_eq!(go_minor("module x\n"), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::install::By;
 use crate::target;
 use stage::Stage;
 use witnesses::{Load, Witnesses};
@@ -65,6 +66,9 @@ pub(crate) struct Upgrade {
     /// Its Secrets can be in the same file, as other documents.
     #[arg(long, value_name = "FILE")]
     etcd: Option<PathBuf>,
+    /// Install the operator with Helm, from charts/druid, if it is not there
+    #[arg(long)]
+    chart: bool,
     /// Build druid without optimisation if there is no image yet
     #[arg(long)]
     debug: bool,
@@ -104,7 +108,7 @@ fn seconds(duration: Duration) -> String {
 pub(crate) fn run(demo: &Demo) -> Result<ExitCode, Box<dyn Error>> {
     let Demo::Upgrade(options) = demo;
     let mut witnesses = Witnesses::new(now())?;
-    let mut stage = Stage::new(options.cluster.target())?;
+    let mut stage = Stage::new(options.cluster.target(), By::chart(options.chart))?;
     let held = hold(options, &mut stage, &mut witnesses);
     println!("removing what was made");
     let removed = stage.remove();

@@ -15,7 +15,7 @@ use xtask::{deploy, image};
 use super::MEMBERS;
 use super::audit;
 use crate::command::output;
-use crate::install::{self, Installed};
+use crate::install::{self, By, Installed};
 use crate::root;
 use crate::target::Target;
 
@@ -63,6 +63,7 @@ enum StageError {
 /// What was made.
 pub(super) struct Stage {
     cluster: Target,
+    by: By,
     installed: Option<Installed>,
     namespace: bool,
     bucket: Option<String>,
@@ -76,10 +77,11 @@ pub(super) fn releases() -> Result<[Version; 2], Box<dyn Error>> {
 
 impl Stage {
     /// Nothing, in a cluster that is up.
-    pub(super) fn new(cluster: Target) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn new(cluster: Target, by: By) -> Result<Self, Box<dyn Error>> {
         cluster.kubectl()?;
         Ok(Self {
             cluster,
+            by,
             installed: None,
             namespace: false,
             bucket: None,
@@ -115,7 +117,13 @@ impl Stage {
         if !others.is_empty() {
             return Err(StageError::Others(others).into());
         }
-        let installed = install::install(&self.cluster, archive, Some(false), &mut self.installed)?;
+        let installed = install::install(
+            &self.cluster,
+            self.by,
+            archive,
+            Some(false),
+            &mut self.installed,
+        )?;
         if !installed {
             return Err(StageError::NotReady.into());
         }
@@ -255,7 +263,7 @@ impl Stage {
     /// Switches the gate: its configuration, and what makes the operator read it.
     pub(super) fn switch(&self, gate: bool) -> Result<(), Box<dyn Error>> {
         let installed = self.installed.as_ref().ok_or(StageError::NotInstalled)?;
-        install::switch(&self.cluster, gate, &installed.build)
+        install::switch(&self.cluster, gate, installed)
     }
 
     /// What the operator wrote in our namespace, in each window, if that is written down anywhere.
@@ -332,13 +340,12 @@ impl Stage {
 
     /// The operator is as it was before, or gone if it was not there.
     fn restore(&mut self) -> Result<(), Box<dyn Error>> {
-        match self.installed.take() {
-            None => Ok(()),
-            Some(Installed { before: None, .. }) => install::uninstall(&self.cluster),
-            Some(Installed {
-                before: Some(gate),
-                build,
-            }) => install::switch(&self.cluster, gate, &build),
+        let Some(installed) = self.installed.take() else {
+            return Ok(());
+        };
+        match installed.before {
+            None => install::uninstall(&self.cluster, installed.by),
+            Some(gate) => install::switch(&self.cluster, gate, &installed),
         }
     }
 }

@@ -81,7 +81,7 @@ fn rights() -> Rights {
 }
 
 /// What it does, and what it gives to members: Kubernetes lets nobody give what they do not have.
-fn rules() -> Vec<Value> {
+pub(super) fn rules() -> Vec<Value> {
     let mut rights: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for ((group, resource), verbs) in rights_and_gifts() {
         rights.entry((group, resource)).or_default().extend(verbs);

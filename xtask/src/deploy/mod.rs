@@ -1,9 +1,10 @@
-//! What runs the operator in a cluster: the manifests in `deploy/`, and the same with the images of this
+//! What runs the operator in a cluster: the manifests in `deploy/`, the chart in `charts/`, and the same with the images of this
 //! build for the cluster of `cargo xtask cluster up`.
 //!
-//! `access` says what the operator may do, `operator` how it is run.
+//! `access` says what the operator may do, `operator` how it is run, `chart` the same to Helm.
 
 mod access;
+mod chart;
 mod operator;
 
 use std::io;
@@ -13,6 +14,8 @@ use druid_core::api::Kind;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+
+pub use chart::{DIRECTORY as CHART, values};
 
 use crate::image;
 
@@ -129,27 +132,45 @@ fn by_file(gate: bool, build: Option<&Build>) -> Result<[Vec<Value>; 5], DeployE
     ])
 }
 
-/// The manifests in `deploy/`, by the name of the file.
+/// All that is made from code, by the path of the file under the root: the manifests in `deploy/`, and the
+/// chart but for its templates.
 ///
 /// # Errors
 /// An object cannot be written.
-pub fn manifests() -> Result<Vec<(&'static str, String)>, DeployError> {
+pub fn manifests() -> Result<Vec<(String, String)>, DeployError> {
+    let by_file = by_file(false, None)?;
     let mut files = Vec::new();
-    for (name, objects) in FILES.into_iter().zip(by_file(false, None)?) {
-        let documents: Vec<_> = objects
-            .iter()
-            .map(serde_saphyr::to_string)
-            .collect::<Result<_, _>>()?;
-        files.push((name, format!("{MADE}---\n{}", documents.join("---\n"))));
+    for (name, objects) in FILES.into_iter().zip(&by_file) {
+        files.push((format!("deploy/{name}"), documents(objects)?));
     }
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": FILES,
     });
-    let kustomization = serde_saphyr::to_string(&kustomization)?;
-    files.push(("kustomization.yaml", format!("{MADE}{kustomization}")));
+    files.push((
+        "deploy/kustomization.yaml".to_owned(),
+        serde_saphyr::to_string(&kustomization)?,
+    ));
+    let [_, definitions, ..] = &by_file;
+    for (name, text) in chart::files(definitions)? {
+        files.push((format!("{CHART}/{name}"), text));
+    }
+    for (path, text) in &mut files {
+        // JSON has no comments.
+        if Path::new(path).extension().is_none_or(|it| it != "json") {
+            text.insert_str(0, MADE);
+        }
+    }
     Ok(files)
+}
+
+fn documents(objects: &[Value]) -> Result<String, DeployError> {
+    let documents: Vec<_> = objects
+        .iter()
+        .map(serde_saphyr::to_string)
+        .collect::<Result<_, _>>()?;
+    Ok(format!("---\n{}", documents.join("---\n")))
 }
 
 /// Whether the gate is on in a configuration map of ours, as the API server has it.
@@ -172,28 +193,25 @@ mod tests {
 
     #[test]
     fn the_manifests_are_what_the_code_says() {
-        let directory = crate::root().join("deploy");
         let made = manifests().unwrap();
-        for (name, text) in &made {
-            let stored = std::fs::read_to_string(directory.join(name)).unwrap_or_default();
-            assert!(
-                stored == *text,
-                "deploy/{name}: run `cargo xtask manifests`"
-            );
+        for (path, text) in &made {
+            let stored = std::fs::read_to_string(crate::root().join(path)).unwrap_or_default();
+            assert!(stored == *text, "{path}: run `cargo xtask manifests`");
         }
-        let there = std::fs::read_dir(directory).unwrap();
+        let there = std::fs::read_dir(crate::root().join("deploy")).unwrap();
+        let made = made.iter().filter(|(path, _)| path.starts_with("deploy/"));
         // And the example.
-        assert_eq!(there.count(), made.len() + 1, "deploy/ has another file");
+        assert_eq!(there.count(), made.count() + 1, "deploy/ has another file");
     }
 
     #[test]
     fn what_is_written_is_read_back_as_the_same_objects() {
         let made = manifests().unwrap();
         let mut all = Vec::new();
-        for (name, text) in &made {
-            if *name != "kustomization.yaml" {
-                all.extend(serde_saphyr::from_multiple::<Value>(text).unwrap());
-            }
+        for name in FILES {
+            let path = format!("deploy/{name}");
+            let (_, text) = made.iter().find(|(it, _)| *it == path).unwrap();
+            all.extend(serde_saphyr::from_multiple::<Value>(text).unwrap());
         }
         assert!(all == objects(false, None).unwrap());
         let map = all.iter().find(|it| it["kind"] == "ConfigMap").unwrap();

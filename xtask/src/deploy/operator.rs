@@ -1,5 +1,6 @@
 //! The operator itself: its namespace, its configuration, what runs it, where its numbers are.
 
+use druid_core::operator::config::{API_VERSION, KIND};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -23,10 +24,14 @@ const IMAGE_MAP: &str = "druid-images";
 
 /// The `OperatorConfiguration`.
 pub(super) fn configuration(gate: bool) -> String {
+    let settings = settings(gate);
+    format!("apiVersion: {API_VERSION}\nkind: {KIND}\n{settings}")
+}
+
+/// What it says.
+pub(super) fn settings(gate: bool) -> String {
     format!(
         "\
-apiVersion: config.druid.gardener.cloud/v1alpha1
-kind: OperatorConfiguration
 clientConnection:
   qps: -1  # no limit of ours: the API server is fair to everybody by itself
 leaderElection:
@@ -47,7 +52,7 @@ logging:
 }
 
 /// Images of this build in place of those that are built in: no registry is asked for any.
-fn images(build: &Build) -> Value {
+pub(super) fn images(build: &Build) -> Value {
     let [base, next] = RELEASES;
     let entry = |name: &str, release: &str| {
         let image = build.image(release);
@@ -160,10 +165,7 @@ fn pod(build: Option<&Build>) -> Value {
             "ports": [{ "name": "metrics", "containerPort": PORT }],
             "readinessProbe": probe("/readyz", 2),
             "livenessProbe": probe("/healthz", 10),
-            "resources": {
-                "requests": { "cpu": "50m", "memory": "64Mi" },
-                "limits": { "memory": "256Mi" },
-            },
+            "resources": resources(),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "capabilities": { "drop": ["ALL"] },
@@ -171,6 +173,14 @@ fn pod(build: Option<&Build>) -> Value {
             },
             "volumeMounts": mounts,
         }],
+    })
+}
+
+/// What its container may use.
+pub(super) fn resources() -> Value {
+    json!({
+        "requests": { "cpu": "50m", "memory": "64Mi" },
+        "limits": { "memory": "256Mi" },
     })
 }
 

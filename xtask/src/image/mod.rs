@@ -78,7 +78,12 @@ pub fn name(release: &str) -> String {
 
 /// The same in another repository.
 pub fn name_in(repository: &str, release: &str) -> String {
-    format!("{repository}:etcd-{release}")
+    format!("{repository}:{}", tag(release))
+}
+
+/// The tag of the image with this release of etcd: `etcd-3.5.27`.
+pub(crate) fn tag(release: &str) -> String {
+    format!("etcd-{release}")
 }
 
 fn etcd(release: &str) -> Result<PathBuf, ImageError> {

@@ -239,13 +239,11 @@ enum Given {
 }
 
 fn account_by_parts(section: &mut Section, notes: &mut Notes) -> Given {
-    if !section.has("serviceAccountInfo") {
-        return Given::Nothing;
-    }
+    let given = section.has("serviceAccountInfo");
     let mut info = section.section("serviceAccountInfo", notes);
     let mut part = |field, wanted| {
         let text = info.text(field, notes);
-        if text.is_none() {
+        if given && text.is_none() {
             notes.wrong(info.path(field), Wrong::Missing { wanted });
         }
         text
@@ -253,9 +251,10 @@ fn account_by_parts(section: &mut Section, notes: &mut Notes) -> Given {
     let name = part("name", "the name of the operator's service account");
     let namespace = part("namespace", "the namespace of the operator");
     info.end(notes);
-    match (namespace, name) {
-        (Some(namespace), Some(name)) => Given::Account(ServiceAccount { namespace, name }),
-        (None, _) | (_, None) => Given::Wrong,
+    match (given, namespace, name) {
+        (false, _, _) => Given::Nothing,
+        (true, Some(namespace), Some(name)) => Given::Account(ServiceAccount { namespace, name }),
+        (true, None, _) | (true, _, None) => Given::Wrong,
     }
 }
 

@@ -92,9 +92,9 @@ fn without_a_word_everything_is_as_etcd_druid_has_it() {
     assert_eq!(read(empty), expected);
 }
 
-#[test]
-fn everything_that_is_said_is_followed() {
-    let config = read(json!({
+/// Each field once.
+fn everything() -> Value {
+    json!({
         "clientConnection": {"qps": 12.5, "burst": 20, "contentType": "application/json"},
         "leaderElection": {
             "enabled": true, "leaseDuration": "40s", "renewDeadline": "30s", "retryPeriod": "5s",
@@ -127,7 +127,12 @@ fn everything_that_is_said_is_followed() {
         }},
         "featureGates": {"UpgradeEtcdVersion": true, "UseEtcdWrapper": true},
         "logging": {"logLevel": "debug", "logFormat": "text"},
-    }));
+    })
+}
+
+#[test]
+fn everything_that_is_said_is_followed() {
+    let config = read(everything());
     assert_eq!(config.client.per_second, Some(12.5));
     assert_eq!(config.client.burst, 20);
     let election = config.election.unwrap();
@@ -180,6 +185,46 @@ fn everything_that_is_said_is_followed() {
         (config.logging.level, config.logging.format),
         (LogLevel::Debug, LogFormat::Text)
     );
+}
+
+/// The paths of a schema, or of what it is of.
+fn paths(of: &Value, schema: bool, above: &str, into: &mut BTreeSet<String>) {
+    let fields = if schema { &of["properties"] } else { of };
+    match fields.as_object() {
+        Some(fields) => {
+            for (name, field) in fields {
+                paths(field, schema, &format!("{above}.{name}"), into);
+            }
+        }
+        None => {
+            into.insert(above.to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_each_field_and_no_other() {
+    let (mut said, mut known) = (BTreeSet::new(), BTreeSet::new());
+    paths(&everything(), false, "", &mut said);
+    // It and `serviceAccountInfo` exclude each other.
+    let protection = ".webhooks.etcdComponentProtection";
+    said.insert(format!("{protection}.reconcilerServiceAccountFQDN"));
+    said.insert(".clientConnection.acceptContentTypes".to_owned());
+    let schema = Config::schema();
+    paths(&schema, true, "", &mut known);
+    assert_eq!(known, said);
+    assert_eq!(schema["additionalProperties"], false);
+    let etcd = &schema["properties"]["controllers"]["properties"]["etcd"];
+    assert_eq!(etcd["additionalProperties"], false);
+    assert_eq!(
+        etcd["properties"]["concurrentSyncs"],
+        json!({ "type": "integer", "minimum": 1, "maximum": 10_000 })
+    );
+    let level = &schema["properties"]["logging"]["properties"]["logLevel"];
+    assert_eq!(level["enum"], json!(["debug", "info", "error"]));
+    let gates = &schema["properties"]["featureGates"]["properties"];
+    assert_eq!(gates["UseEtcdWrapper"], json!({ "const": true }));
+    assert_eq!(gates["UpgradeEtcdVersion"], json!({ "type": "boolean" }));
 }
 
 #[test]

@@ -1,0 +1,58 @@
+{{/* On every object. */}}
+{{- define "druid.labels" -}}
+{{ include "druid.selector" . }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* On pods. It cannot be changed, and is that of the manifests in deploy/. */}}
+{{- define "druid.selector" -}}
+app.kubernetes.io/name: druid
+{{- end }}
+
+{{/* The operator's configuration file. */}}
+{{- define "druid.config" -}}
+{{- $config := deepCopy (.Values.operatorConfig | default dict) -}}
+{{- $_ := set $config "apiVersion" "config.druid.gardener.cloud/v1alpha1" -}}
+{{- $_ := set $config "kind" "OperatorConfiguration" -}}
+{{- with .Values.featureGates -}}
+{{- $gates := $config.featureGates | default dict -}}
+{{- /* Not `merge`: it takes `false` for nothing. */ -}}
+{{- range $gate, $on := . -}}
+{{- $_ := set $gates $gate $on -}}
+{{- end -}}
+{{- $_ := set $config "featureGates" $gates -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end }}
+
+{{/* `true` if one of several operators is chosen. */}}
+{{- define "druid.elected" -}}
+{{- with dig "leaderElection" "enabled" false (.Values.operatorConfig | default dict) }}true{{ end -}}
+{{- end }}
+
+{{/* The port of health and numbers. */}}
+{{- define "druid.port" -}}
+{{- dig "server" "metrics" "port" 8080 (.Values.operatorConfig | default dict) -}}
+{{- end }}
+
+{{/* Refuses values that would have no effect, or a bad one. */}}
+{{- define "druid.check" -}}
+{{- $refused := dict
+  "controllerManager" "write it to operatorConfig (leaderElection, server, logging)"
+  "controllers" "write it to operatorConfig.controllers"
+  "enabledOperatorConfig" "leave it out, the operator always reads operatorConfig"
+  "webhookPKI" "leave it out, there is no webhook that needs a certificate"
+  "webhooks" "leave it out, there is no webhook"
+-}}
+{{- range $name, $instead := $refused -}}
+{{- if hasKey $.Values $name -}}
+{{- fail (printf "%s: this chart has no such value: %s" $name $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (ne (include "druid.elected" .) "true") -}}
+{{- fail (printf "replicas: %d operators need operatorConfig.leaderElection.enabled: true, or they work against each other" (int .Values.replicas)) -}}
+{{- end -}}
+{{- end }}
