@@ -40,7 +40,7 @@ enum Gate {
 /// Writes `deploy/`.
 pub(crate) fn manifests() -> Result<ExitCode, Box<dyn Error>> {
     let directory = root().join("deploy");
-    std::fs::create_dir_all(&directory)?;
+    std::fs::create_dir_all(directory.join("monitoring"))?;
     for (name, text) in deploy::manifests()? {
         std::fs::write(directory.join(name), text)?;
         println!("deploy/{name}");

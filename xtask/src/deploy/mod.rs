@@ -1,9 +1,10 @@
 //! What runs the operator in a cluster: the manifests in `deploy/`, and the same with the images of this
 //! build for the cluster of `cargo xtask cluster up`.
 //!
-//! `access` says what the operator may do, `operator` how it is run.
+//! `access` says what the operator may do, `operator` how it is run, `monitoring` how all is watched.
 
 mod access;
+pub mod monitoring;
 mod operator;
 
 use std::io;
@@ -129,7 +130,7 @@ fn by_file(gate: bool, build: Option<&Build>) -> Result<[Vec<Value>; 5], DeployE
     ])
 }
 
-/// The manifests in `deploy/`, by the name of the file.
+/// The manifests in `deploy/`, by the path of the file.
 ///
 /// # Errors
 /// An object cannot be written.
@@ -149,6 +150,7 @@ pub fn manifests() -> Result<Vec<(&'static str, String)>, DeployError> {
     });
     let kustomization = serde_saphyr::to_string(&kustomization)?;
     files.push(("kustomization.yaml", format!("{MADE}{kustomization}")));
+    files.extend(monitoring::files()?);
     Ok(files)
 }
 
@@ -181,9 +183,11 @@ mod tests {
                 "deploy/{name}: run `cargo xtask manifests`"
             );
         }
-        let there = std::fs::read_dir(directory).unwrap();
-        // And the example.
-        assert_eq!(there.count(), made.len() + 1, "deploy/ has another file");
+        let count = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
+        let of_monitoring = count(&directory.join("monitoring"));
+        // And the example; but the directory.
+        let there = count(&directory) + of_monitoring;
+        assert_eq!(there, made.len() + 2, "deploy/ has another file");
     }
 
     #[test]
@@ -191,7 +195,7 @@ mod tests {
         let made = manifests().unwrap();
         let mut all = Vec::new();
         for (name, text) in &made {
-            if *name != "kustomization.yaml" {
+            if FILES.contains(name) {
                 all.extend(serde_saphyr::from_multiple::<Value>(text).unwrap());
             }
         }
