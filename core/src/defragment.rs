@@ -133,7 +133,9 @@ mod tests {
                 }
                 Next::HandOver { from, to } => {
                     assert_eq!((from.0, to.0, order.len()), (1, 2, 2));
-                    members.iter_mut().for_each(|it| it.leads = it.id == to);
+                    for it in &mut members {
+                        it.leads = it.id == to;
+                    }
                 }
                 Next::Finished => break,
             }

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod api;
 pub mod backup;
 pub mod bolt;
+pub mod certificate;
 pub mod cli;
 pub mod config_keys;
 pub mod data_dir;

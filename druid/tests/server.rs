@@ -104,6 +104,8 @@ fn the_paths_answer_as_etcd_backup_restore_does() {
             .contains("\netcdbr_validation_duration_seconds_count{succeeded=\"true\"} 2\n")
     );
     assert!(!metrics.headers.contains("strict-transport-security"));
+    // There is no store that could be behind.
+    assert!(!metrics.body.contains("druid_backup"));
     member.start_etcd();
     member.await_ready();
     until("it leads", || member.leads());

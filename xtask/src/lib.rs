@@ -1,10 +1,12 @@
 //! What developer commands and tests share: a real Kubernetes on this machine, the container image, the
-//! manifests of the operator, and the comparison of what we render with what etcd-druid rendered.
+//! manifests of the operator, promtool, and the comparison of what we render with what etcd-druid rendered.
 
 pub mod cluster;
+mod debian;
 pub mod deploy;
 pub mod goldens;
 pub mod image;
+pub mod promtool;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! The numbers of `/metrics`, under etcd-backup-restore's names, as text that Prometheus reads
 //! (format 0.0.4). Every combination of labels is there from the start, and labels have few values:
-//! an error is told by its class, never by its text.
+//! an error is told by its class, never by its text. Only how the backup stands is left out where that
+//! is not known: no number would be true, and 0 would raise an alarm or hide one.
 //!
 //! The format is small and the names are given: those of several counters do not end in `_total`, as
 //! the newer `OpenMetrics` format demands, so this writes the text itself.
@@ -84,9 +85,9 @@ pub enum Gauge {
     ClusterSize,
     /// 1 while this member is a learner.
     IsLearner,
-    /// Seconds since the newest state that is covered by the store.
+    /// Seconds since the newest state that is covered by the store. Left out where nobody knows.
     CoveredAge,
-    /// 1 while that is within what was promised.
+    /// 1 while that is within what was promised. Left out without a store.
     Healthy,
 }
 
@@ -154,8 +155,6 @@ impl Default for Metrics {
             Gauge::DeltaRevisions,
             Gauge::ClusterSize,
             Gauge::IsLearner,
-            Gauge::CoveredAge,
-            Gauge::Healthy,
         ];
         let mut counters = vec![Counter::Transmitted, Counter::Received];
         counters.extend(FAILURES.map(Counter::Failed));
@@ -205,6 +204,11 @@ impl Metrics {
     /// This number is so now.
     pub fn set(&mut self, gauge: Gauge, value: f64) {
         self.gauges.insert(gauge, value);
+    }
+
+    /// Nobody knows this number: it is left out.
+    pub fn leave_out(&mut self, gauge: Gauge) {
+        self.gauges.remove(&gauge);
     }
 
     /// So many more.
@@ -521,6 +525,8 @@ mod tests {
         metrics.add(Counter::Collected(Kind::Full, true), 2);
         metrics.add(Counter::Failed(Failure::Store), 1);
         metrics.stands_at(Counter::Received, 77);
+        metrics.set(Gauge::CoveredAge, 12.5);
+        metrics.set(Gauge::Healthy, 1.0);
         let full = Work::Snapshot(Kind::Full);
         metrics.took(full, true, Duration::from_millis(300));
         metrics.took(full, true, Duration::from_secs(10));
@@ -571,6 +577,17 @@ mod tests {
         ] {
             assert!(text.contains(&format!("{name}\n")), "{name}");
         }
+    }
+
+    #[test]
+    fn how_the_backup_stands_is_left_out_where_nobody_knows() {
+        let mut metrics = Metrics::new([]);
+        let told = |metrics: &Metrics| metrics.text(Process::default()).contains("druid_backup");
+        assert!(!told(&metrics));
+        metrics.set(Gauge::CoveredAge, 1.0);
+        assert!(told(&metrics));
+        metrics.leave_out(Gauge::CoveredAge);
+        assert!(!told(&metrics));
     }
 
     #[test]

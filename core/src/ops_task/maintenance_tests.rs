@@ -40,6 +40,13 @@ fn seen(change: impl FnOnce(&mut [Status; 3])) -> Etcd {
     }
 }
 
+/// Nothing is free.
+fn use_all(all: &mut [Status; 3]) {
+    for it in all {
+        it.db_size_in_use = it.db_size;
+    }
+}
+
 fn well_seen() -> Etcd {
     seen(|_| {})
 }
@@ -88,7 +95,7 @@ fn the_history_goes_first_then_followers_then_the_leader_as_one() {
 
 #[test]
 fn after_a_compaction_all_are_defragmented_otherwise_those_that_gain() {
-    let full = seen(|all| all.iter_mut().for_each(|it| it.db_size_in_use = it.db_size));
+    let full = seen(use_all);
     let mut result = TaskResult::default();
     assert_eq!(next(&DEFRAGMENT, &result, &full), Ok(Next::Finished));
     result.compacted(100);
@@ -169,7 +176,7 @@ fn the_alarm_for_space_is_cleared_once_all_have_given_back_and_have_room() {
     let mut result = TaskResult::default();
     let full = |size: u64| {
         alarmed(AlarmKind::NoSpace, |all| {
-            all.iter_mut().for_each(|it| it.db_size_in_use = it.db_size);
+            use_all(all);
             all[2].db_size = size;
             all[2].db_size_in_use = size;
         })
@@ -182,7 +189,7 @@ fn the_alarm_for_space_is_cleared_once_all_have_given_back_and_have_room() {
     let over = full((80 << 20) + 1);
     assert_eq!(next(&DEFRAGMENT, &result, &over), Ok(Next::Finished));
     let no_quota = alarmed(AlarmKind::NoSpace, |all| {
-        all.iter_mut().for_each(|it| it.db_size_in_use = it.db_size);
+        use_all(all);
         all[0].quota = None;
     });
     assert_eq!(next(&DEFRAGMENT, &result, &no_quota), Ok(Next::Finished));
@@ -252,12 +259,15 @@ fn no_history_is_forgotten_that_the_next_backup_is_made_of() {
         let next = asked.next(&TaskResult::default(), &well_seen(), &backups, at(NOW));
         assert_eq!(next, wanted.map(Next::Compact), "{reach:?} {backups:?}");
     }
-    // A backup may be of a later revision than the member that was asked has seen.
+}
+
+#[test]
+fn a_backup_may_be_of_a_later_revision_than_the_members_have_told() {
     let ahead = Backups::Reach(vec![Covered {
         revision: 120,
         at: at("2026-11-24T09:00:00Z"),
     }]);
-    for reach in [Reach::Covered, Reach::Age(minutes(1))] {
+    for reach in [Reach::Covered, Reach::Age(SignedDuration::from_mins(1))] {
         let asked = Maintenance {
             compact: Some(reach),
             defragment: false,

@@ -150,7 +150,7 @@ pub enum Act {
     /// Delete the task: it was kept long enough.
     Delete,
     /// Begin an attempt, beside everything else.
-    Start(Attempt),
+    Start(Box<Attempt>),
     /// The status tells of the failed attempt now.
     Note,
     /// The turn of this task is over: what is under way for it is given up.
@@ -383,7 +383,7 @@ impl Round<'_> {
             limit,
         };
         Decision {
-            act: Some(Act::Start(attempt)),
+            act: Some(Act::Start(Box::new(attempt))),
             ..self.write(&Change::begun(failed))
         }
     }

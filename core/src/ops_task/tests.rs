@@ -89,19 +89,9 @@ fn in_progress(started: &str, failures: &[&str]) -> Task {
 fn every_configuration_is_an_operation_or_says_why_not() {
     let minutes = SignedDuration::from_mins;
     let snapshot = |inner: Value| json!({ "onDemandSnapshot": inner });
-    let maintenance = |inner: Value| json!({ "onDemandMaintenance": inner });
     let taking = |take, limit| {
         Ok(Operation {
             kind: Kind::Snapshot(take),
-            limit,
-        })
-    };
-    let maintaining = |compact, defragment, limit| {
-        Ok(Operation {
-            kind: Kind::Maintenance(Maintenance {
-                compact,
-                defragment,
-            }),
             limit,
         })
     };
@@ -128,6 +118,51 @@ fn every_configuration_is_an_operation_or_says_why_not() {
         ),
         (json!({}), Err(Unsupported::Unknown)),
         (json!({ "levitation": {} }), Err(Unsupported::Unknown)),
+        (
+            json!({ "onDemandMaintenance": { "etcdCompaction": true }, "onDemandSnapshot": { "type": "full" } }),
+            Err(Unsupported::Several),
+        ),
+        (
+            json!({ "recoverFromQuorumLoss": {} }),
+            Err(Unsupported::NotYet("recoverFromQuorumLoss")),
+        ),
+        (
+            json!({ "onDemandSnapshotCompaction": { "timeoutSeconds": 60 } }),
+            Ok(Operation {
+                kind: Kind::SnapshotCompaction,
+                limit: minutes(1),
+            }),
+        ),
+        (
+            json!({ "onDemandSnapshotCompaction": {}, "onDemandSnapshot": { "type": "full" } }),
+            Err(Unsupported::Several),
+        ),
+        (
+            json!({ "onDemandSnapshotCompaction": {}, "recoverFromQuorumLoss": {} }),
+            Err(Unsupported::Several),
+        ),
+    ] {
+        assert_eq!(parsed(&object(&config)).wanted, wanted, "{config}");
+    }
+    let mut nobody = full();
+    nobody["spec"]["etcdName"] = json!("");
+    assert_eq!(parsed(&nobody).wanted, Err(Unsupported::NoEtcd));
+}
+
+#[test]
+fn maintenance_is_compaction_defragmentation_or_both_or_says_why_not() {
+    let minutes = SignedDuration::from_mins;
+    let maintenance = |inner: Value| json!({ "onDemandMaintenance": inner });
+    let maintaining = |compact, defragment, limit| {
+        Ok(Operation {
+            kind: Kind::Maintenance(Maintenance {
+                compact,
+                defragment,
+            }),
+            limit,
+        })
+    };
+    for (config, wanted) in [
         (
             maintenance(json!({ "etcdCompaction": true })),
             maintaining(Some(Reach::Covered), false, minutes(15)),
@@ -177,35 +212,9 @@ fn every_configuration_is_an_operation_or_says_why_not() {
                 remedy: "make a task with a duration such as 30m or 1h30m",
             }),
         ),
-        (
-            json!({ "onDemandMaintenance": { "etcdCompaction": true }, "onDemandSnapshot": { "type": "full" } }),
-            Err(Unsupported::Several),
-        ),
-        (
-            json!({ "recoverFromQuorumLoss": {} }),
-            Err(Unsupported::NotYet("recoverFromQuorumLoss")),
-        ),
-        (
-            json!({ "onDemandSnapshotCompaction": { "timeoutSeconds": 60 } }),
-            Ok(Operation {
-                kind: Kind::SnapshotCompaction,
-                limit: minutes(1),
-            }),
-        ),
-        (
-            json!({ "onDemandSnapshotCompaction": {}, "onDemandSnapshot": { "type": "full" } }),
-            Err(Unsupported::Several),
-        ),
-        (
-            json!({ "onDemandSnapshotCompaction": {}, "recoverFromQuorumLoss": {} }),
-            Err(Unsupported::Several),
-        ),
     ] {
         assert_eq!(parsed(&object(&config)).wanted, wanted, "{config}");
     }
-    let mut nobody = full();
-    nobody["spec"]["etcdName"] = json!("");
-    assert_eq!(parsed(&nobody).wanted, Err(Unsupported::NoEtcd));
 }
 
 #[test]
@@ -698,7 +707,7 @@ fn what_backups_cover_is_read_from_the_newest_chain() {
     let none = json!({ "fullSnapshot": null, "deltaSnapshots": null });
     assert_eq!(covers(200, &none), Ok(Vec::new()));
     for (status, body) in [
-        (500, chain.clone()),
+        (500, chain),
         (200, json!("no")),
         (200, json!({ "fullSnapshot": { "lastRevision": 7 } })),
         (

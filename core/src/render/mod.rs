@@ -49,7 +49,10 @@ pub use lease::{member_leases, snapshot_leases};
 pub use meta::owner_labels;
 pub use objects::{Objects, Runtime, objects};
 pub use problem::{Notice, Problem, ProblemReport, Problems};
-pub use secrets::{SecretReference, missing_secrets, secret_references};
+pub use secrets::{
+    CertificateReference, SecretReference, TLS_CERTIFICATE, certificates, missing_secrets,
+    secret_references,
+};
 pub use service::{client_service, peer_service};
 pub use spec::{
     Ca, ClientService, Compaction, Config, GarbageCollection, Identity, PeerCa, PeerTls, Pods,

@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use super::parse::{BACKUP_TLS, CLIENT_TLS, PEER_TLS};
 use super::problem::Problem;
+use super::spec::{Ca, Pods};
 use super::store;
 use crate::api;
+use crate::certificate::Use;
+
+/// The key of a certificate in a Secret of the type `kubernetes.io/tls`.
+pub const TLS_CERTIFICATE: &str = "tls.crt";
 
 /// A reference to a Secret in the namespace of the Etcd.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,4 +62,36 @@ pub fn missing_secrets(etcd: &api::Etcd, there: &BTreeSet<String>) -> Vec<Proble
             name: it.name,
         })
         .collect()
+}
+
+/// Where certificates are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateReference<'a> {
+    /// The Secret, in the namespace of the Etcd.
+    pub secret: &'a str,
+    /// The key in it.
+    pub key: &'a str,
+    /// What they are for.
+    pub of: Use,
+}
+
+/// Every place with certificates that the pods are given.
+pub fn certificates(pods: &Pods) -> BTreeSet<CertificateReference<'_>> {
+    let both = [&pods.client_tls, &pods.backup_tls];
+    let both = both.into_iter().flatten();
+    let peers = pods.peer_tls.iter();
+    let own = both.clone().flat_map(|it| [&it.server, &it.client]);
+    let own = own.chain(peers.clone().map(|it| &it.server));
+    let trusted = both.map(|it| &it.ca).chain(peers.map(|it| &it.ca));
+    let own = own.map(|secret| CertificateReference {
+        secret,
+        key: TLS_CERTIFICATE,
+        of: Use::Own,
+    });
+    let trusted = trusted.map(|ca: &Ca| CertificateReference {
+        secret: &ca.secret,
+        key: &ca.key,
+        of: Use::Trust,
+    });
+    own.chain(trusted).collect()
 }

@@ -296,6 +296,15 @@ impl Spec {
         (0..self.replicas).map(|ordinal| self.member(ordinal))
     }
 
+    /// How many members are to run: none while it is hibernated.
+    pub fn running(&self) -> u16 {
+        if self.runtime_components {
+            self.replicas
+        } else {
+            0
+        }
+    }
+
     /// How many members make a majority.
     pub fn quorum(&self) -> u16 {
         self.replicas / 2 + 1

@@ -37,17 +37,12 @@ pub(super) const NONROOT: i64 = 65532;
 pub fn stateful_set(spec: &Spec, facts: &Facts<'_>) -> Result<StatefulSet, Problems> {
     let pods = spec.pods.as_ref().map_err(Clone::clone)?;
     let identity = &spec.identity;
-    let replicas = if spec.runtime_components {
-        spec.replicas
-    } else {
-        0
-    };
     let service = spec.runtime_components.then(|| identity.peer_service());
     Ok(StatefulSet {
         metadata: meta::of_etcd(identity, identity.name.clone(), COMPONENT),
         spec: Some(StatefulSetSpec {
             pod_management_policy: Some("Parallel".to_owned()),
-            replicas: Some(replicas.into()),
+            replicas: Some(spec.running().into()),
             selector: LabelSelector {
                 match_labels: Some(meta::owner_labels(&identity.name)),
                 ..LabelSelector::default()

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api;
+use crate::certificate::Use;
 use crate::images::ImageVector;
 
 fn etcd() -> Value {
@@ -381,4 +382,33 @@ fn every_secret_is_found_that_an_etcd_refers_to() {
     let missing = Problems(missing_secrets(&etcd, &there));
     let field = "spec.etcd.clientUrlTls.tlsCASecretRef.name";
     assert_eq!(told(&missing), [("SecretMissing", field)]);
+}
+
+#[test]
+fn every_place_with_certificates_is_found_once() {
+    let tls = |of: &str| {
+        json!({
+            "tlsCASecretRef": { "name": format!("{of}-ca"), "dataKey": "bundle.crt" },
+            "serverTLSSecretRef": { "name": format!("{of}-server") },
+            "clientTLSSecretRef": { "name": "of-both" },
+        })
+    };
+    let etcd = with(&[
+        ("/spec/etcd/clientUrlTls", tls("client")),
+        ("/spec/etcd/peerUrlTls", tls("peer")),
+        ("/spec/backup/tls", tls("backup")),
+    ]);
+    let spec = Spec::parse(&etcd).unwrap();
+    let found = certificates(spec.pods.as_ref().unwrap());
+    let found: Vec<_> = found.iter().map(|it| (it.secret, it.key, it.of)).collect();
+    let expected = [
+        ("backup-ca", "bundle.crt", Use::Trust),
+        ("backup-server", "tls.crt", Use::Own),
+        ("client-ca", "bundle.crt", Use::Trust),
+        ("client-server", "tls.crt", Use::Own),
+        ("of-both", "tls.crt", Use::Own),
+        ("peer-ca", "bundle.crt", Use::Trust),
+        ("peer-server", "tls.crt", Use::Own),
+    ];
+    assert_eq!(found, expected);
 }

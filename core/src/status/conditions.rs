@@ -34,6 +34,17 @@ pub(super) const BY_STATUS: [Kind; 6] = [
 ];
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AllMembersReady,
+        Self::AllMembersUpdated,
+        Self::BackupReady,
+        Self::ClusterIdMismatch,
+        Self::DataVolumesReady,
+        Self::Ready,
+        Self::UpgradeComplete,
+    ];
+
     /// Its name in the list.
     pub fn word(self) -> &'static str {
         match self {

@@ -46,7 +46,7 @@ pub(super) enum State {
 }
 
 impl State {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
             Self::NotReady => "NotReady",

@@ -31,6 +31,7 @@ pub mod conditions;
 mod facts;
 mod identity;
 mod members;
+pub mod numbers;
 pub mod operation;
 mod pods;
 mod quorum;

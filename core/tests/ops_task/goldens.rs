@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use druid_core::api::{Etcd, EtcdOpsTask};
 use druid_core::ops_task::{
-    Act, Cluster, Decision, EtcdSeen, Kind, Limits, Observed, Progress, Queue, Queued, Task,
-    Trouble, Work, decide, taken,
+    Act, Attempt, Cluster, Decision, Done, EtcdSeen, Kind, Limits, Observed, Progress, Queue,
+    Queued, Task, Trouble, Work, decide, taken,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -55,6 +55,13 @@ fn trouble() -> Trouble {
     Trouble::Unreached("http://ops-unreachable-client.golden:8080: no such host".to_owned())
 }
 
+fn answered(attempt: &Attempt, status: u16, body: &str) -> Result<Done, Trouble> {
+    let Kind::Snapshot(take) = attempt.operation.kind else {
+        panic!("{attempt:?}");
+    };
+    taken(take, status, body.as_bytes())
+}
+
 /// Decides until the task is over, or waits for something that does not come.
 fn play(object: &mut Value, mut cluster: EtcdSeen, others: &[Queued], meets: &[Met]) {
     let mut now: Timestamp = "2026-11-24T10:20:30.5Z".parse().unwrap();
@@ -87,12 +94,7 @@ fn play(object: &mut Value, mut cluster: EtcdSeen, others: &[Queued], meets: &[M
             }
             Some(Act::Start(attempt)) => {
                 let result = match meets.next().unwrap() {
-                    Met::Says(status, body) => {
-                        let Kind::Snapshot(take) = attempt.operation.kind else {
-                            panic!("{attempt:?}");
-                        };
-                        taken(take, *status, body.as_bytes())
-                    }
+                    Met::Says(status, body) => answered(&attempt, *status, body),
                     Met::Nobody => Err(trouble()),
                     Met::Outage => {
                         cluster = etcd("any", "False", true);

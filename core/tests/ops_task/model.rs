@@ -88,7 +88,7 @@ pub(crate) struct Object {
 #[derive(Clone, Debug)]
 pub(crate) enum Doing {
     Nothing,
-    Tries(Attempt),
+    Tries(Box<Attempt>),
     Has(u32, Result<Done, Trouble>),
     HasFailed(u32, i64),
 }

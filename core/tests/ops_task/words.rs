@@ -7,7 +7,8 @@ use std::path::Path;
 use druid_core::ops_task::{Trouble, Unsupported};
 use jiff::SignedDuration;
 
-fn all() -> Vec<Trouble> {
+/// What is wrong with the task, its Etcd, or the way to its sidecars.
+fn before() -> Vec<Trouble> {
     let text = str::to_owned;
     vec![
         Trouble::EtcdMissing {
@@ -60,6 +61,13 @@ fn all() -> Vec<Trouble> {
             secret: text("ns/ca"),
             why: text("there is no certificate in it"),
         },
+    ]
+}
+
+/// What stands against maintenance and compaction.
+fn meanwhile() -> Vec<Trouble> {
+    let text = str::to_owned;
+    vec![
         Trouble::BackupsUnknown(text("status 503: busy")),
         Trouble::NothingCovered,
         Trouble::Uncovered {
@@ -91,6 +99,13 @@ fn all() -> Vec<Trouble> {
             step: text("Defragments member main-1"),
             why: text("no answer within 60s"),
         },
+    ]
+}
+
+/// What comes of a request.
+fn after() -> Vec<Trouble> {
+    let text = str::to_owned;
+    vec![
         Trouble::Request(text("invalid uri character")),
         Trouble::Unreached(text(
             "http://main-client.ns:8080/snapshot/full: Connection refused",
@@ -114,7 +129,7 @@ fn all() -> Vec<Trouble> {
 #[test]
 fn every_code_has_its_words() {
     let mut said = String::new();
-    for trouble in all() {
+    for trouble in [before(), meanwhile(), after()].concat() {
         let again = if trouble.may_pass() { "again" } else { "final" };
         let (code, message) = (trouble.code(), trouble.message());
         writeln!(said, "{code} {again}: {message}: {trouble}").unwrap();

@@ -127,7 +127,10 @@ impl Api {
             let standing = snapshots.standing();
             self.numbers.with(|it| {
                 it.set(Gauge::Healthy, if standing.good { 1.0 } else { 0.0 });
-                it.set(Gauge::CoveredAge, standing.age.unwrap_or_default());
+                match standing.age {
+                    Some(age) => it.set(Gauge::CoveredAge, age),
+                    None => it.leave_out(Gauge::CoveredAge),
+                }
             });
         }
         serve::reply(StatusCode::OK, METRICS, self.numbers.text())

@@ -292,7 +292,7 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
         .collect()
 }
 
-fn http_get(url: &str, path: &str) -> Option<String> {
+pub(crate) fn http_get(url: &str, path: &str) -> Option<String> {
     let address = url.split_once("://")?.1;
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;

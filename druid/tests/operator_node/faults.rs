@@ -67,7 +67,7 @@ fn three_failed_snapshots_halt_an_upgrade_until_somebody_says_that_he_has_seen_i
     assert_eq!(condition(&etcd, "UpgradeComplete"), "False");
     assert_eq!(condition(&etcd, "Ready"), "True");
     space.await_event("Warning", "UpgradeHalted");
-    let halted = "druid_upgrade_halted{namespace=\"halt\",etcd=\"main\"} 1";
+    let halted = "druid_upgrade_halted{etcd_namespace=\"halt\",etcd=\"main\"} 1";
     eventually("the numbers tell of it", || {
         space.operator.numbers()?.contains(halted).then_some(())
     });

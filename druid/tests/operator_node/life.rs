@@ -30,6 +30,13 @@ fn one_that_sleeps_wakes_up_on_the_release_that_is_wanted_by_then() {
         seen.then(|| it.clone())
     });
     assert_eq!(asleep["status"]["lastOperation"]["state"], "Succeeded");
+    let told = |name: &str| format!("{name}{{etcd_namespace=\"sleeps\",etcd=\"main\"");
+    eventually("the numbers tell of no members", || {
+        let numbers = space.operator.numbers()?;
+        let none = told("druid_etcd_members") + "} 0\n";
+        let conditions = numbers.contains(&told("druid_etcd_condition"));
+        (numbers.contains(&none) && !conditions).then_some(())
+    });
     let since = space.mark();
     space.patch("main", &replicas(3));
     space.await_ready("main");
@@ -120,6 +127,11 @@ fn what_belongs_to_one_is_put_right_at_once_and_goes_with_it() {
         });
     }
     space.await_ready("main");
+    let of_it = "{etcd_namespace=\"heals\",etcd=\"main\"";
+    let ready = format!("druid_etcd_members_ready{of_it}}} 3\n");
+    eventually("the numbers tell of it", || {
+        space.operator.numbers()?.contains(&ready).then_some(())
+    });
     assert_eq!(its(), there);
     assert_eq!(space.pods("main"), before);
 
@@ -137,6 +149,9 @@ fn what_belongs_to_one_is_put_right_at_once_and_goes_with_it() {
         space.tasks().is_empty().then_some(())
     });
     assert_eq!(space.list("persistentvolumeclaims").len(), 3);
+    eventually("no number tells of it", || {
+        (!space.operator.numbers()?.contains(of_it)).then_some(())
+    });
 }
 
 /// Paused, nothing goes; then it does.

@@ -13,7 +13,7 @@ use crate::common_authority::Authority;
 use crate::common_operator::etcd::{Address, Tls};
 use crate::common_operator::space::{Space, enabled};
 use crate::common_operator::writer::Writer;
-use crate::common_operator::{NEW, OLD, Operator};
+use crate::common_operator::{NEW, OLD, Operator, eventually};
 
 const SPACE: &str = "tls";
 
@@ -67,6 +67,31 @@ fn path(space: &Space, path: &str, authority: &Authority) -> Tls {
     }
 }
 
+/// Until the numbers tell when each certificate expires.
+fn await_expiries(space: &Space) {
+    // Members show each other the server's.
+    let certificates = [
+        ("backup-ca", "ca.crt"),
+        ("backup-client", "tls.crt"),
+        ("backup-server", "tls.crt"),
+        ("client-ca", "ca.crt"),
+        ("client-client", "tls.crt"),
+        ("client-server", "tls.crt"),
+        ("peer-ca", "ca.crt"),
+        ("peer-server", "tls.crt"),
+    ];
+    eventually("the numbers tell when certificates expire", || {
+        let numbers = space.operator.numbers()?;
+        let told = |(secret, key): &(&str, &str)| {
+            numbers.contains(&format!(
+                "druid_certificate_expiry_timestamp_seconds{{etcd_namespace=\"tls\",\
+                 etcd=\"main\",secret=\"{secret}\",key=\"{key}\"}}"
+            ))
+        };
+        certificates.iter().all(told).then_some(())
+    });
+}
+
 #[test]
 fn with_tls_on_all_paths_it_goes_up_and_back() {
     let Some(operator) = Operator::shared() else {
@@ -96,6 +121,7 @@ fn with_tls_on_all_paths_it_goes_up_and_back() {
         ip: space.client("main"),
         tls: Some(tls.clone()),
     });
+    await_expiries(&space);
 
     let (before, since) = (space.pods("main"), space.mark());
     let last = held(&space, &before, Some(&tls));

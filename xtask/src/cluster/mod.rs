@@ -16,7 +16,7 @@ mod named;
 mod node;
 mod pki;
 mod ports;
-mod process;
+pub(crate) mod process;
 mod record;
 mod site;
 mod tools;

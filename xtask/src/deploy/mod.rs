@@ -1,10 +1,12 @@
 //! What runs the operator in a cluster: the manifests in `deploy/`, the chart in `charts/`, and the same with the images of this
 //! build for the cluster of `cargo xtask cluster up`.
 //!
-//! `access` says what the operator may do, `operator` how it is run, `chart` the same to Helm.
+//! `access` says what the operator may do, `operator` how it is run, `chart` the same to Helm, `monitoring` how
+//! all is watched.
 
 mod access;
 mod chart;
+pub mod monitoring;
 mod operator;
 
 use std::io;
@@ -156,6 +158,8 @@ pub fn manifests() -> Result<Vec<(String, String)>, DeployError> {
     for (name, text) in chart::files(definitions)? {
         files.push((format!("{CHART}/{name}"), text));
     }
+    let monitoring = monitoring::files()?.into_iter();
+    files.extend(monitoring.map(|(path, text)| (path.to_owned(), text)));
     for (path, text) in &mut files {
         // JSON has no comments.
         if Path::new(path).extension().is_none_or(|it| it != "json") {
@@ -198,10 +202,11 @@ mod tests {
             let stored = std::fs::read_to_string(crate::root().join(path)).unwrap_or_default();
             assert!(stored == *text, "{path}: run `cargo xtask manifests`");
         }
-        let there = std::fs::read_dir(crate::root().join("deploy")).unwrap();
+        let count = |path: &str| std::fs::read_dir(crate::root().join(path)).unwrap().count();
+        let there = count("deploy") + count("deploy/monitoring");
         let made = made.iter().filter(|(path, _)| path.starts_with("deploy/"));
-        // And the example.
-        assert_eq!(there.count(), made.count() + 1, "deploy/ has another file");
+        // And the example, and the directory.
+        assert_eq!(there, made.count() + 2, "deploy/ has another file");
     }
 
     #[test]

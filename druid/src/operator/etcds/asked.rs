@@ -46,7 +46,7 @@ impl Cluster {
             return Err(Trouble::Rolling);
         }
         let (spec, world) = self.world(&etcd).await?;
-        let certificates = members::certificates(&self.apis, &spec).await;
+        let certificates = Box::pin(members::certificates(&self.apis, &spec)).await;
         let certificates = match certificates {
             Ok(certificates) => certificates,
             Err(error) => {
@@ -55,7 +55,7 @@ impl Cluster {
             }
         };
         let members = world::clients(&mut self.clients, &spec, &world, &certificates);
-        let survey = world.survey(&spec, &members).await;
+        let survey = Box::pin(world.survey(&spec, &members)).await;
         Ok((members, survey.etcd))
     }
 
@@ -89,7 +89,7 @@ impl Cluster {
             namespace: self.named.namespace.clone(),
             name: self.named.name.clone(),
         };
-        let found = self.apis.etcd(&self.named).await;
+        let found = Box::pin(self.apis.etcd(&self.named)).await;
         let found = found.map_err(|error| failed(&error))?;
         let read = found.ok_or_else(missing)?.0;
         read.map_err(|invalid| Trouble::EtcdUnreadable(invalid.error))
@@ -98,7 +98,7 @@ impl Cluster {
     async fn world(&self, etcd: &api::Etcd) -> Result<(Spec, World), Trouble> {
         let spec = Spec::parse(etcd);
         let spec = spec.map_err(|problems| Trouble::EtcdUnreadable(problems.to_string()))?;
-        let world = world::world(&self.apis, &self.named, &spec).await;
+        let world = Box::pin(world::world(&self.apis, &self.named, &spec)).await;
         Ok((spec, world.map_err(|error| failed(&error))?))
     }
 }

@@ -9,6 +9,7 @@ use druid_core::ops_task::at_work;
 use druid_core::reconcile::{Makes, Pace, Writing, release_of, wish};
 use druid_core::render::{self, Facts, HostPaths, Provider, Release, Spec};
 use druid_core::status::conditions::{Kind, find};
+use druid_core::status::numbers::Expiries;
 use druid_core::status::operation::{Code, Component, Failure, Outcome};
 use druid_core::status::{ClaimWarning, Sought};
 use druid_core::upgrade::{Limits, Needs, Policy, Record, Shown, Step, Want};
@@ -216,6 +217,8 @@ pub(super) struct Look<'a> {
     pub(super) claims: Sought<BTreeMap<String, Vec<ClaimWarning>>>,
     pub(super) survey: Option<Survey>,
     pub(super) certificates: Certificates,
+    /// When certificates expire, once the Secrets that it refers to were looked at.
+    pub(super) expiries: Option<Expiries>,
     pub(super) hosts: HostPaths,
     pub(super) makes: Makes,
     /// What the newest revision makes.
@@ -258,6 +261,7 @@ impl<'a> Look<'a> {
             claims,
             survey: None,
             certificates: Certificates::default(),
+            expiries: None,
             hosts: HostPaths::default(),
             makes,
             template: Make::plain(super::BASE),
@@ -494,10 +498,13 @@ impl<'a> Look<'a> {
         }));
     }
 
-    /// Looks at the Secrets that it refers to: those that a Local store needs, and which are missing.
-    /// With one missing, no pod could start again, so none is touched.
+    /// Looks at the Secrets that it refers to: those that a Local store needs, when certificates expire,
+    /// and which are missing. With one missing, no pod could start again, so none is touched.
     async fn secrets(&mut self) -> Result<(), LookError> {
         let mut there = std::collections::BTreeSet::new();
+        let pods = self.spec.pods.as_ref();
+        let certificates = pods.map(render::certificates).unwrap_or_default();
+        let mut expiries = Expiries::new();
         for reference in render::secret_references(&self.etcd) {
             let name = &reference.name;
             if there.contains(name) {
@@ -512,6 +519,11 @@ impl<'a> Look<'a> {
                 continue;
             };
             there.insert(name.clone());
+            for of in certificates.iter().filter(|it| it.secret == name) {
+                if let Some(expires) = members::expiry(&secret, of) {
+                    expiries.insert((name.clone(), of.key.to_owned()), expires);
+                }
+            }
             let local = self
                 .spec
                 .pods
@@ -526,6 +538,7 @@ impl<'a> Look<'a> {
                 self.hosts.add(name, &secret);
             }
         }
+        self.expiries = Some(expiries);
         let missing = render::missing_secrets(&self.etcd, &there);
         self.refuse(missing.iter().map(|it| format!("{it}: {}", it.remedy())));
         Ok(())

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use druid_core::certificate;
 use druid_core::member::MemberName;
 use druid_core::reconcile::endpoint;
-use druid_core::render::{Ca, Spec};
+use druid_core::render::{Ca, CertificateReference, Spec, TLS_CERTIFICATE};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use thiserror::Error;
 
 use super::apis::Apis;
 use crate::etcd::{Client, Pem, TlsConfig, TlsError};
 use crate::operator::request::ApiError;
 
-const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
 /// Why nobody can be asked.
@@ -67,14 +70,14 @@ async fn config(
     let own = secret(apis, namespace, pair).await?;
     let [ca_name, cert_name, key_name] = [
         (&ca.secret, ca.key.as_str()),
-        (&pair.to_owned(), CERTIFICATE),
+        (&pair.to_owned(), TLS_CERTIFICATE),
         (&pair.to_owned(), KEY),
     ]
     .map(|(secret, key)| format!("`{key}` of Secret {namespace}/{secret}"));
     let pem = Pem {
         ca: (&ca_name, value(&signer, &ca.secret, &ca.key)?),
         pair: Some((
-            (&cert_name, value(&own, pair, CERTIFICATE)?),
+            (&cert_name, value(&own, pair, TLS_CERTIFICATE)?),
             (&key_name, value(&own, pair, KEY)?),
         )),
     };
@@ -93,6 +96,14 @@ fn value<'a>(secret: &'a Secret, name: &str, key: &str) -> Result<&'a [u8], Memb
             secret: name.to_owned(),
             key: key.to_owned(),
         })
+}
+
+/// When the certificates in one place expire; nothing of what are none.
+pub(super) fn expiry(secret: &Secret, of: &CertificateReference<'_>) -> Option<Timestamp> {
+    let pem = secret.data.as_ref()?.get(of.key)?;
+    let each = CertificateDer::pem_slice_iter(&pem.0)
+        .filter_map(|it| certificate::not_after(&it.ok()?).ok());
+    certificate::expiry(of.of, each)
 }
 
 /// Clients of the members, kept as long as their pods keep their addresses and the certificates stay.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use druid_core::api::{self, EtcdStatus};
 use druid_core::backup::snapshotter::Schedule;
+use druid_core::certificate;
 use druid_core::member::MemberName;
 use druid_core::reconcile::{Writing, ready};
 use druid_core::render::Problems;
+use druid_core::status::numbers::OfEtcd;
 use druid_core::status::operation::{Code, Component, Failure, Operation, OperationKind, Outcome};
 use druid_core::status::{
     Backup, BackupPlan, Facts, MemberLease, Pod, SnapshotLease, Sought, StatefulSet, status,
@@ -59,13 +61,14 @@ impl Look<'_> {
         let (status, until) = self.status().await?;
         self.rest = self.without_leases().await?;
         let shown_until = self.shown.as_ref().and_then(|it| it.next_change);
-        let until = match (until, shown_until) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        let phase = status.upgrade.as_ref().and_then(|it| it.phase.clone());
-        self.context.numbers.phase(self.named, phase.as_deref());
         let at = now();
+        let renewed = self.renewed(at);
+        let until = until.into_iter().chain(shown_until).chain(renewed).min();
+        self.rest = self.rest.into_iter().chain(renewed).min();
+        let told = OfEtcd::new(&status, self.spec.running());
+        self.context
+            .numbers
+            .tell(self.named, told, self.expiries.take());
         let since = *self.memo.unwritten.get_or_insert(at);
         let rolling = self.step.is_some();
         let writing = Writing::of(self.etcd.status.as_ref(), &status, rolling, since, at);
@@ -75,6 +78,12 @@ impl Look<'_> {
             Writing::At(_) => {}
         }
         Ok((writing, until))
+    }
+
+    /// When to see whether a certificate was renewed: nothing is heard of that.
+    fn renewed(&self, at: Timestamp) -> Option<Timestamp> {
+        let first = self.expiries.as_ref()?.values().min()?;
+        Some(certificate::look_again(*first, at))
     }
 
     /// Writes everything now: what follows must not be done before it is known.

@@ -39,7 +39,7 @@ pub(super) async fn attempt(
                 maintain::attempt(&apis, &sidecars, &attempt, wanted, by, &tell).await
             }
             Kind::SnapshotCompaction => {
-                compaction::attempt(&apis, &sidecars, &attempt, &tell).await
+                Box::pin(compaction::attempt(&apis, &sidecars, &attempt, &tell)).await
             }
         }
     };

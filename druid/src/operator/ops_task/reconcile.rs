@@ -105,7 +105,7 @@ async fn carry_out(
         Some(Act::Start(what)) => {
             let (apis, sidecars) = (context.apis.clone(), context.settings.sidecars.clone());
             let number = what.number;
-            let work = |tell| attempt(apis, sidecars, what, tell);
+            let work = |tell| attempt(apis, sidecars, *what, tell);
             context.works.start(task, number, work);
         }
         Some(Act::Note) => {

@@ -1,11 +1,10 @@
 //! Can this machine run containers? What is missing is installed where that is possible.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
-use super::super::process::search_path;
+use crate::debian::{self, run};
 
 /// Programs that a node is made with, and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -108,11 +107,9 @@ fn has_controller(controller: &str) -> bool {
 
 /// Each package once.
 fn missing() -> Vec<&'static str> {
-    let directories: Vec<_> = std::env::split_paths(&search_path()).collect();
-    let there = |program: &str| directories.iter().any(|it| it.join(program).is_file());
     let mut packages: Vec<_> = PROGRAMS
         .into_iter()
-        .filter(|(program, _)| !there(program))
+        .filter(|(program, _)| !debian::is_there(program))
         .map(|(_, package)| package)
         .collect();
     if cni_plugins().is_none() {
@@ -123,12 +120,10 @@ fn missing() -> Vec<&'static str> {
 }
 
 fn install(packages: Vec<&'static str>) -> Result<(), Unable> {
-    let directories: Vec<_> = std::env::split_paths(&search_path()).collect();
-    if !directories.iter().any(|it| it.join("apt-get").is_file()) {
+    if !debian::has_packages() {
         return Err(Unable::Packages(packages));
     }
     eprintln!("installing {}", packages.join(", "));
-    let quiet = ["-qq", "-o", "DPkg::Lock::Timeout=300"];
     let failed = |line, packages: &[_]| {
         let packages = packages.to_vec();
         move |why| Unable::Install {
@@ -137,28 +132,11 @@ fn install(packages: Vec<&'static str>) -> Result<(), Unable> {
             packages,
         }
     };
-    run("apt-get", &[&quiet[..], &["update"]].concat())
-        .map_err(failed("apt-get update", &packages))?;
+    let here = Path::new(".");
+    debian::apt_get(here, &["update"]).map_err(failed("apt-get update", &packages))?;
     let words = ["install", "--yes", "--no-install-recommends"];
-    run("apt-get", &[&quiet[..], &words, &packages].concat())
+    debian::apt_get(here, &[&words[..], &packages].concat())
         .map_err(failed("apt-get install", &packages))
-}
-
-/// Runs it to its end; why it failed is the last line it said.
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .env("PATH", search_path())
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty());
-    Err(last.map_or_else(|| output.status.to_string(), str::to_owned))
 }
 
 #[cfg(test)]
@@ -167,10 +145,6 @@ mod tests {
 
     #[test]
     fn a_machine_that_cannot_says_why_and_what_to_do() {
-        assert!(run("sh", &["-c", "exit 0"]).is_ok());
-        let why = run("sh", &["-c", "echo one >&2; echo two >&2; exit 7"]).unwrap_err();
-        assert_eq!(why, "two");
-        assert_eq!(run("false", &[]).unwrap_err(), "exit status: 1");
         let refusal = Unable::Packages(vec!["runc", "iptables"]).to_string();
         assert!(refusal.ends_with(": runc, iptables"), "{refusal}");
     }
