@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         .is_some_and(|first| first == rehearse::worker::NAME)
     {
         let state = args.next().unwrap_or_default();
-        return on(&mut Builder::new_multi_thread(), async {
+        return on(async {
             match Box::pin(rehearse::worker::run(Path::new(&state))).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error.to_string()),
@@ -123,23 +123,22 @@ fn main() -> ExitCode {
             return code.into();
         }
     };
-    let mut many = Builder::new_multi_thread();
     match command {
-        Command::Preflight(args) => on(&mut many, preflight::run(*args)),
-        Command::Rehearse(args) => on(&mut many, async { rehearse::run(*args).await.into() }),
-        Command::Inspect(args) => on(&mut many, tools::inspect::run(*args)),
-        Command::Verify(args) => on(&mut many, tools::verify::run(*args)),
-        Command::Snapshot(args) => on(&mut many, tools::snapshot::run(*args)),
-        Command::Restore(args) => on(&mut many, tools::restore::run(*args)),
-        Command::Compact(args) => on(&mut many, tools::compact::run(*args)),
-        Command::Copy(args) => on(&mut many, tools::copy::run(*args)),
+        Command::Preflight(args) => on(preflight::run(*args)),
+        Command::Rehearse(args) => on(async { rehearse::run(*args).await.into() }),
+        Command::Inspect(args) => on(tools::inspect::run(*args)),
+        Command::Verify(args) => on(tools::verify::run(*args)),
+        Command::Snapshot(args) => on(tools::snapshot::run(*args)),
+        Command::Restore(args) => on(tools::restore::run(*args)),
+        Command::Compact(args) => on(tools::compact::run(*args)),
+        Command::Copy(args) => on(tools::copy::run(*args)),
         Command::Crds(args) => crds::run(&args),
-        Command::Operator(args) => on(many.worker_threads(2), operator::run(*args)),
-        Command::Kubectl(args) => on(&mut many, kubectl::run(*args)),
-        Command::Load(args) => on(&mut many, load::command::run(args)),
-        Command::Bulk(args) => on(&mut many, bulk::run(args)),
-        Command::Server(args) => on(many.worker_threads(2), server::run(*args, ignored)),
-        Command::StartEtcd(args) => on(&mut Builder::new_current_thread(), start_etcd::run(*args)),
+        Command::Operator(args) => on(operator::run(*args)),
+        Command::Kubectl(args) => on(kubectl::run(*args)),
+        Command::Load(args) => on(load::command::run(args)),
+        Command::Bulk(args) => on(bulk::run(args)),
+        Command::Server(args) => on(server::run(*args, ignored)),
+        Command::StartEtcd(args) => on(start_etcd::run(*args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "druid", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -189,8 +188,10 @@ fn command_line(all: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
     }
 }
 
-fn on(runtime: &mut Builder, command: impl Future<Output = ExitCode>) -> ExitCode {
-    match runtime.enable_all().build() {
+/// All that waits does so on one thread: nothing here computes for long but what has a thread of its
+/// own, and a scheduler for many would be a large part of what a server that is idle has in memory.
+fn on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(command);
             // What blocks, and nobody waits for any more, does not hold up the end.

@@ -28,7 +28,7 @@ pub(crate) struct Backup {
 
 /// Why it could not be measured.
 #[derive(Debug, Error)]
-enum BenchError {
+pub(crate) enum BenchError {
     #[error("{what}: {source}")]
     Io {
         what: String,
@@ -200,25 +200,9 @@ impl Bench {
         self.bulk(&etcd, BASE, BASE, 0)?;
         let port = free_port().map_err(io("port"))?;
         let store = self.dir.join("idle/etcd-main");
-        let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
         let mut server = Command::new(&self.druid);
-        server
-            .arg("server")
-            .env("HOME", &self.dir)
-            .env("POD_NAME", "default")
-            .env("POD_NAMESPACE", "default")
-            .env_remove("KUBECONFIG")
-            .arg(format!("--server-port={port}"))
-            .arg(format!("--endpoints={}", etcd.url))
-            .arg(format!("--service-endpoints={}", etcd.url))
-            .args(["--insecure-transport=true", "--delta-snapshot-period=10s"])
-            .args(["--storage-provider=Local", "--store-container=idle"])
-            .arg("--store-prefix=etcd-main")
-            .arg(flag("data-dir", &self.dir.join("etcd-idle")))
-            .arg(flag("snapstore-temp-directory", &self.dir.join("deltas")))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut server = Running(server.spawn().map_err(io("druid server"))?);
+        sidecar(&mut server, &self.dir, &etcd, port);
+        let mut server = Running::start(server.stdout(Stdio::null()).stderr(Stdio::null()))?;
         let began = Instant::now();
         while !fs::read_dir(store.join("v2")).is_ok_and(|mut it| it.any(|it| is_full(&it))) {
             if began.elapsed() > Duration::from_mins(1) {
@@ -338,13 +322,32 @@ impl Cost {
 }
 
 /// One member on free ports.
-struct Etcd {
+pub(crate) struct Etcd {
     _child: Running,
     url: String,
 }
 
+/// Makes a command that of a sidecar whose store, `idle`, is in `dir`.
+pub(crate) fn sidecar(command: &mut Command, dir: &Path, etcd: &Etcd, port: u16) {
+    let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
+    command
+        .arg("server")
+        .env("HOME", dir)
+        .env("POD_NAME", "default")
+        .env("POD_NAMESPACE", "default")
+        .env_remove("KUBECONFIG")
+        .arg(format!("--server-port={port}"))
+        .arg(format!("--endpoints={}", etcd.url))
+        .arg(format!("--service-endpoints={}", etcd.url))
+        .args(["--insecure-transport=true", "--delta-snapshot-period=10s"])
+        .args(["--storage-provider=Local", "--store-container=idle"])
+        .arg("--store-prefix=etcd-main")
+        .arg(flag("data-dir", &dir.join("etcd-idle")))
+        .arg(flag("snapstore-temp-directory", &dir.join("deltas")));
+}
+
 impl Etcd {
-    fn start(program: &Path, data: &Path) -> Result<Self, BenchError> {
+    pub(crate) fn start(program: &Path, data: &Path) -> Result<Self, BenchError> {
         let client = free_port().map_err(io("port"))?;
         let peer = free_port().map_err(io("port"))?;
         let (url, peer) = (
@@ -390,12 +393,28 @@ impl Etcd {
     }
 }
 
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// A process that does not outlive this.
-struct Running(Child);
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, BenchError> {
+        let line = command::line(command);
+        Ok(Self(command.spawn().map_err(io(&line))?))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) -> std::io::Result<std::process::ExitStatus> {
+        self.0.wait()
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

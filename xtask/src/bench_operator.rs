@@ -71,8 +71,7 @@ const PATIENCE: u64 = 600;
 /// Runs it.
 pub(crate) fn run(options: &Operator) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let druid = build_druid(Profile::Release)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let dir = tempfile::Builder::new().prefix("druid-bench-").tempdir()?;

@@ -10,6 +10,7 @@ mod fuzz;
 mod install;
 mod make_image;
 mod mutants;
+mod order;
 mod rehearse;
 mod suite;
 mod target;
@@ -104,6 +105,12 @@ enum Task {
     /// `kubectl apply --server-side --kustomize deploy` installs the operator anywhere, and so does Helm.
     /// A test says when they are not what the code says.
     Manifests,
+    /// Find out which functions an idle `druid server` has called, and write druid/functions.txt anew
+    ///
+    /// The linker puts them next to each other, which is half of the memory of a sidecar. A list that is
+    /// out of date costs memory and nothing else; `cargo xtask bench backup` shows how much. Needs
+    /// valgrind (`apt-get install valgrind`), and takes some minutes.
+    Order,
     /// Compare what we render with what etcd-druid v0.37.1 rendered for the same objects
     ///
     /// Prints every difference with the object, where in it, what they have and what we have, and exits
@@ -159,6 +166,7 @@ fn main() -> ExitCode {
         Task::Deploy(options) => install::run(&options),
         Task::Demo { what } => demo::run(&what),
         Task::Manifests => install::manifests(),
+        Task::Order => order::run(),
         Task::Goldens(options) => goldens::run(&options),
         Task::Etcd { version } => etcd::run(version.as_deref()),
     };
