@@ -47,7 +47,14 @@ fn stages() -> [(&'static str, Command); 5] {
         // differently and build them a second time.
         (
             "tests",
-            cargo(["test", "--workspace", "--locked", "--", &threads]),
+            cargo([
+                "test",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+                "--",
+                &threads,
+            ]),
         ),
         ("documentation", doc),
     ]
