@@ -15,6 +15,6 @@ mod wish;
 pub use claims::{awaited, claim_warning, is_bound};
 pub use makes::{Make as Made, Makes, OwnImage, Releases, release_of};
 pub use pace::{Pace, Writing};
-pub use processes::{Process, endpoint, incarnation, process, ready};
+pub use processes::{Process, endpoint, incarnation, process, ready, stranded};
 pub use snapshot::{SNAPSHOT_KEPT, snapshot_task, snapshot_work, task_name};
 pub use wish::wish;

@@ -19,6 +19,9 @@ const HOPELESS: [&str; 6] = [
     "RunContainerError",
 ];
 
+/// Those of them that are about the image.
+const NO_IMAGE: [&str; 3] = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"];
+
 /// It was started again and again.
 const LOOPS: &str = "CrashLoopBackOff";
 
@@ -70,6 +73,25 @@ pub fn process(pod: Option<&Pod>, make: Make, enough: u32) -> Process {
         }
         Some(_) | None => Process::Running { incarnation, make },
     }
+}
+
+/// Whether a pod waits for an image that cannot be had, of a container that has never run in it. Such a
+/// member has not started: etcd waits for its sidecar, and both for the init containers. Another pod in
+/// its place takes nothing from anybody.
+pub fn stranded(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let all = [
+        status.and_then(|it| it.container_statuses.as_ref()),
+        status.and_then(|it| it.init_container_statuses.as_ref()),
+    ];
+    let waits = |container: &ContainerStatus| {
+        let waiting = container.state.as_ref().and_then(|it| it.waiting.as_ref());
+        let reason = waiting.and_then(|it| it.reason.as_deref());
+        let before = container.last_state.as_ref();
+        let ran = container.restart_count > 0 || before.is_some_and(|it| it.terminated.is_some());
+        reason.is_some_and(|it| NO_IMAGE.contains(&it)) && !ran
+    };
+    pod.metadata.deletion_timestamp.is_none() && all.into_iter().flatten().flatten().any(waits)
 }
 
 fn failed(container: &ContainerStatus, enough: u32) -> Option<(u32, String)> {
@@ -140,6 +162,40 @@ mod tests {
             } => Some((*exits, last_words)),
             Process::Absent | Process::Running { .. } => None,
         }
+    }
+
+    #[test]
+    fn only_one_that_never_ran_for_want_of_an_image_is_stranded() {
+        let waits = |reason: &str| json!({ "waiting": { "reason": reason } });
+        let never = |state: &Value| {
+            let mut container = container("backup-restore", 0, state);
+            container["lastState"] = json!({});
+            container
+        };
+        let is = |containers: &str, container: Value| {
+            stranded(&pod(&json!({ containers: [container] })))
+        };
+        for reason in NO_IMAGE {
+            assert!(is("containerStatuses", never(&waits(reason))), "{reason}");
+            assert!(
+                is("initContainerStatuses", never(&waits(reason))),
+                "{reason}"
+            );
+        }
+        assert!(!is("containerStatuses", never(&waits("ContainerCreating"))));
+        assert!(!is("containerStatuses", never(&waits("CrashLoopBackOff"))));
+        assert!(!is("containerStatuses", never(&json!({ "running": {} }))));
+        let image = waits("ImagePullBackOff");
+        assert!(!is("containerStatuses", container("etcd", 0, &image)));
+        let mut restarted = never(&image);
+        restarted["restartCount"] = json!(1);
+        assert!(!is("containerStatuses", restarted));
+        let mut leaves = pod(&json!({ "containerStatuses": [never(&image)] }));
+        assert!(stranded(&leaves));
+        leaves.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-11-24T10:20:00Z")).unwrap());
+        assert!(!stranded(&leaves));
+        assert!(!stranded(&Pod::default()));
     }
 
     #[test]

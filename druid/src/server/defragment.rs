@@ -21,6 +21,8 @@ use crate::etcd::Client;
 
 /// For a member's answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Between two looks at members that have yet to hear of their leader.
+const SETTLING: Duration = Duration::from_millis(100);
 /// Before a round that failed goes on.
 const PAUSE: Duration = Duration::from_mins(1);
 /// The longest sleep: the clock may be set meanwhile.
@@ -122,6 +124,7 @@ impl Defragmenter {
                 let handed = client.move_leader(to, ANSWER).await;
                 handed.map_err(|error| error.to_string())?;
                 tracing::info!(%from, %to, "the leadership was handed over to defragment its holder");
+                self.settled().await;
                 continue;
             }
             let began = Instant::now();
@@ -135,6 +138,15 @@ impl Defragmenter {
                 member = %id, took = ?began.elapsed(), bytes = before.size, in_use = before.in_use,
                 "defragmented"
             );
+        }
+    }
+
+    /// Waits until all members know the new leader. With the leadership gone, a round that fails is not
+    /// gone on with.
+    async fn settled(&self) {
+        let began = Instant::now();
+        while self.answers().await.is_err() && began.elapsed() < ANSWER {
+            tokio::time::sleep(SETTLING).await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use druid_core::api::{self, names};
 use druid_core::make::{Make, Template};
 use druid_core::ops_task::at_work;
-use druid_core::reconcile::{Makes, Pace, Writing, release_of, wish};
+use druid_core::reconcile::{Makes, Pace, Writing, release_of, stranded, wish};
 use druid_core::render::{self, Facts, HostPaths, Provider, Release, Spec};
 use druid_core::status::conditions::{Kind, find};
 use druid_core::status::numbers::Expiries;
@@ -15,6 +15,7 @@ use druid_core::status::{ClaimWarning, Sought};
 use druid_core::upgrade::{Limits, Needs, Policy, Record, Shown, Step, Want};
 use druid_core::version::{Direction, Version};
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
 use serde_json::json;
 use thiserror::Error;
 
@@ -594,6 +595,9 @@ impl<'a> Look<'a> {
         // A cluster that is yet to come up is no roll.
         if there && (settled || record.attempt == 0) || !complete && record.attempt == 0 {
             self.context.leave(self.named);
+            if there {
+                self.replace_stranded(&newest).await?;
+            }
             return Ok(());
         }
         let crosses =
@@ -634,6 +638,22 @@ impl<'a> Look<'a> {
             if !again {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Lets pods be made anew that wait for an image which the newest template names no more: where only
+    /// images differ there is no roll, and nobody else would ever replace them.
+    async fn replace_stranded(&self, newest: &str) -> Result<(), LookError> {
+        let pods = self.world.pods.values();
+        let old = pods.filter(|it| world::revision(it) != Some(newest));
+        for pod in old.filter(|it| stranded(it)) {
+            tracing::info!(
+                namespace = self.named.namespace,
+                pod = pod.name_any(),
+                "it waits for an image that is asked for no more, and is made anew"
+            );
+            self.context.apis.delete_pod(pod).await?;
         }
         Ok(())
     }

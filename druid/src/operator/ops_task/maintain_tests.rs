@@ -89,8 +89,9 @@ async fn all_members_give_back_what_was_compacted_while_writes_go_on() {
     let writer = tokio::spawn(async move {
         let mut written = 0_u32;
         while !stop.load(Ordering::Relaxed) {
-            writes.put(b"w", b"1", None, D).await.unwrap();
-            written += 1;
+            // What is on its way while the leader hands over is lost: etcd says so after seconds.
+            let put = writes.put(b"w", b"1", None, D).await;
+            written += u32::from(put.is_ok());
         }
         written
     });

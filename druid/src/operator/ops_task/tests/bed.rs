@@ -227,7 +227,20 @@ impl Bed {
     }
 
     /// Type and reason of the Events of a task, in order.
-    pub(super) async fn events(&self, name: &str) -> Vec<(String, String)> {
+    /// People are told once the status is written: waits until they were of this.
+    pub(super) async fn events(&self, name: &str, last: &str) -> Vec<(String, String)> {
+        let began = Instant::now();
+        loop {
+            let events = self.told(name).await;
+            if events.last().is_some_and(|(_, reason)| reason == last) {
+                return events;
+            }
+            assert!(began.elapsed() < PATIENCE, "{name} {last}: {events:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn told(&self, name: &str) -> Vec<(String, String)> {
         let (api, all) = (self.api::<Event>(), ListParams::default());
         let mut events = api.list(&all).await.unwrap().items;
         let of_it =

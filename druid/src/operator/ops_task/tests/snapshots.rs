@@ -71,12 +71,14 @@ async fn full_delta_and_final_snapshots_are_taken_and_told_in_status() {
     assert!(name.contains(".final"), "{name}");
     is_stored(&sidecar, &status["result"]["snapshot"]);
 
+    let pair = |kind: &str, reason: &str| (kind.to_owned(), reason.to_owned());
+    let told = [pair("Normal", "InProgress"), pair("Normal", "Succeeded")];
+    for task in ["full", "delta", "nothing-new", "final"] {
+        assert_eq!(bed.events(task, "Succeeded").await, told);
+    }
     // The finalizer, the beginning, the end.
     let patches = bed.requests("patch", "/etcdopstasks/full");
     assert_eq!((patches, bed.requests("create", "/events")), (3, 8));
-    let pair = |kind: &str, reason: &str| (kind.to_owned(), reason.to_owned());
-    let told = [pair("Normal", "InProgress"), pair("Normal", "Succeeded")];
-    assert_eq!(bed.events("full").await, told);
     let labels =
         "type=\"onDemandSnapshot\",state=\"Succeeded\",etcd=\"main\",etcd_namespace=\"taken\"";
     let text = bed.counts.text();

@@ -23,7 +23,7 @@ async fn a_sidecar_that_is_down_is_tried_a_few_times_and_then_the_task_fails() {
     );
     let operation = &status["lastOperation"];
     assert_eq!(operation["description"], "Failed to execute HTTP request");
-    let events = bed.events("t").await;
+    let events = bed.events("t", "Failed").await;
     assert_eq!(
         events.last().unwrap(),
         &("Warning".to_owned(), "Failed".to_owned())
@@ -140,7 +140,7 @@ async fn what_is_wrong_with_the_etcd_rejects_the_task_before_the_sidecar_is_aske
         bed.snapshot(etcd, etcd, json!({ "type": "full" })).await;
         let status = bed.state(etcd, "Rejected").await;
         assert_eq!(codes(&status), [code]);
-        let events = bed.events(etcd).await;
+        let events = bed.events(etcd, "Rejected").await;
         assert_eq!(events, [("Warning".to_owned(), "Rejected".to_owned())]);
     }
     assert_eq!(sidecar.asked(), Vec::<String>::new());
