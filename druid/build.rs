@@ -17,8 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Puts the functions that a sidecar calls next to each other (`cargo xtask order` writes the list).
 /// The kernel maps sixteen pages for each one that is touched: scattered over the program, a megabyte
-/// and a half of functions take eleven to twelve, and together they take two. Names that are not there
-/// any more are passed over, so a list that is out of date costs memory and nothing else.
+/// and a half of functions take eleven to twelve, and together they take three. A name has a hash of the
+/// crates that it is made from, and one that is not there any more is passed over: after another release of
+/// a dependency the list is made anew, and until then it costs a few megabytes and nothing else.
 fn order() {
     println!("cargo:rerun-if-changed=functions.txt");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|it| it == value);

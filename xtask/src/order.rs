@@ -50,7 +50,7 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     kill(Pid::from_raw(server.id().try_into()?), Signal::SIGTERM)?;
     server.wait()?;
-    let names = functions(&fs::read_to_string(&found)?, &druid);
+    let names = Vec::from_iter(functions(&fs::read_to_string(&found)?, &druid));
     if names.is_empty() {
         return Err(Box::new(BenchError::Failed {
             line: "valgrind".to_owned(),
@@ -77,15 +77,14 @@ fn ask(port: u16, path: &str) {
     drop(asked());
 }
 
-/// The functions of a program in a profile of callgrind, in the order in which it names them. A name is
-/// there once, with its number; afterwards the number stands for it
+/// The functions of a program in a profile of callgrind, sorted, so that two lists can be compared. A name
+/// is there once, with its number; afterwards the number stands for it
 /// (<https://valgrind.org/docs/manual/cl-format.html>).
-fn functions(profile: &str, program: &Path) -> Vec<String> {
+fn functions(profile: &str, program: &Path) -> BTreeSet<String> {
     let mut objects = BTreeMap::new();
     let mut object = String::new();
     let mut called = None;
-    let mut seen = BTreeSet::new();
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for line in profile.lines() {
         let Some((key, value)) = line.split_once('=') else {
             continue;
@@ -99,16 +98,17 @@ fn functions(profile: &str, program: &Path) -> Vec<String> {
                 let name = value.split_once(") ").map(|(_, name)| name);
                 // A recursion is a function of its own to callgrind.
                 let name = name.and_then(|it| it.split('\'').next());
-                if let Some(name) = name.filter(|_| ours)
-                    && seen.insert(name)
-                {
-                    names.push(name.to_owned());
-                }
+                names.extend(name.filter(|it| ours && is_symbol(it)).map(str::to_owned));
             }
             _ => {}
         }
     }
     names
+}
+
+/// Where callgrind knows no name, it gives the address, or says so in brackets.
+fn is_symbol(name: &str) -> bool {
+    !name.starts_with(|it: char| it.is_ascii_digit() || it == '(')
 }
 
 /// A name that may be shortened to its number.
@@ -127,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_of_the_program_are_named_once() {
+    fn functions_of_the_program_are_named_once_and_sorted() {
         let profile = "ob=(1) /bin/druid\nfl=(1) ???\nfn=(1) main\n1 2\ncob=(2) /lib/libc.so\n\
                        cfn=(2) malloc\ncalls=1 0\n1 1\ncfn=(3) inner'2\ncalls=1 0\n1 1\n\
-                       ob=(2)\nfn=(4) free\ncob=(1)\ncfn=(5) called\ncalls=1 0\n1 1\n\
+                       cfn=(7) 0x40\ncfn=(8) (below main)\nob=(2)\nfn=(4) free\ncob=(1)\ncfn=(5) called\ncalls=1 0\n1 1\n\
                        ob=(1)\nfn=(3)\n1 1\nfn=(6) inner\n1 1\n";
-        let names = functions(profile, Path::new("/bin/druid"));
-        assert_eq!(names, ["main", "inner", "called"]);
+        let names = Vec::from_iter(functions(profile, Path::new("/bin/druid")));
+        assert_eq!(names, ["called", "inner", "main"]);
         assert!(functions(profile, Path::new("/bin/other")).is_empty());
     }
 }

@@ -611,12 +611,8 @@ impl<'a> Look<'a> {
             ));
             return Ok(());
         }
-        if !under_way {
-            let tasks = self.context.apis.tasks(&self.named.namespace).await?;
-            if let Some(task) = at_work(&self.named.name, &tasks) {
-                self.waits = Some(format!("EtcdOpsTask {task} is at work on the members"));
-                return Ok(());
-            }
+        if !under_way && self.others_work().await? {
+            return Ok(());
         }
         tracing::debug!(name = self.named.name, newest, "a roll");
         for _ in 0..ROUNDS {
@@ -640,6 +636,14 @@ impl<'a> Look<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a task works on the members: no roll begins meanwhile.
+    async fn others_work(&mut self) -> Result<bool, LookError> {
+        let tasks = self.context.apis.tasks(&self.named.namespace).await?;
+        let task = at_work(&self.named.name, &tasks);
+        self.waits = task.map(|it| format!("EtcdOpsTask {it} is at work on the members"));
+        Ok(self.waits.is_some())
     }
 
     /// Lets pods be made anew that wait for an image which the newest template names no more: where only
