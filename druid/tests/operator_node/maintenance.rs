@@ -65,8 +65,10 @@ fn terms(space: &Space) -> Vec<u64> {
         .collect()
 }
 
-/// Sees what came of compaction and defragmentation of all three.
-fn is_whole(status: &Value) {
+/// Sees that the history was compacted and all three were defragmented, each told once. `once`: each was
+/// once. An operator that dies before it has told of one lets the next one do it again, and then it is the
+/// second time that is told.
+fn is_whole(status: &Value, once: bool) {
     let result = &status["result"];
     let members = result["members"].as_array().unwrap();
     let mut names: Vec<_> = members.iter().map(|it| text(&it["name"])).collect();
@@ -75,12 +77,10 @@ fn is_whole(status: &Value) {
     for member in members {
         let bytes = |which: &str| member[which].as_u64().unwrap();
         assert!(bytes("bytesAfter") < 16 << 20, "{status:#}");
-        assert!(bytes("bytesBefore") > 40 << 20, "{status:#}");
+        assert!(!once || bytes("bytesBefore") > 40 << 20, "{status:#}");
     }
-    assert!(
-        result["reclaimedBytes"].as_u64().unwrap() > 70 << 20,
-        "{status:#}"
-    );
+    let reclaimed = result["reclaimedBytes"].as_i64().unwrap();
+    assert!(!once || reclaimed > 70 << 20, "{status:#}");
     assert!(
         result["compactedRevision"].as_u64().unwrap() >= 400,
         "{status:#}"
@@ -110,7 +110,7 @@ fn all_members_give_their_space_back_under_load_and_elect_once() {
     writer.gap();
     let status = await_success(&space, "second");
     let gap = writer.gap();
-    is_whole(&status);
+    is_whole(&status, true);
     assert_eq!(space.pods("main"), pods, "a pod was restarted");
     let after = terms(&space);
     assert!(
@@ -161,7 +161,7 @@ fn an_operator_that_dies_at_every_step_leaves_maintenance_to_the_next_one() {
         !seen.is_empty(),
         "it was too quick for anybody to die: {status:#}"
     );
-    is_whole(&status);
+    is_whole(&status, false);
     writer.finish();
 }
 
