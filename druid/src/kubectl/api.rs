@@ -4,6 +4,7 @@ use druid_core::api::{Etcd, EtcdOpsTask, names};
 use druid_core::cli::Found;
 use druid_core::render::owner_labels;
 use druid_core::status::Sought;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
@@ -38,6 +39,14 @@ pub(super) enum Which<'a> {
 impl Cluster {
     /// The Etcds of a namespace, or all.
     pub(super) fn etcds(&self, which: Which<'_>) -> Api<Object> {
+        self.of(which)
+    }
+
+    /// The objects of a kind where the Etcds are.
+    fn of<K>(&self, which: Which<'_>) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
         match which {
             Which::Named(_) | Which::Namespace => {
                 Api::namespaced(self.client.clone(), &self.namespace)
@@ -78,12 +87,7 @@ impl Cluster {
         &self,
         which: Which<'_>,
     ) -> Result<Vec<StatefulSet>, KubectlError> {
-        let api = match which {
-            Which::Named(_) | Which::Namespace => {
-                Api::namespaced(self.client.clone(), &self.namespace)
-            }
-            Which::All => Api::all(self.client.clone()),
-        };
+        let api = self.of(which);
         let labels = format!("{}={}", names::MANAGED_BY, names::MANAGER);
         self.listed("list StatefulSets", &api, Some(&labels)).await
     }
@@ -139,12 +143,7 @@ impl Cluster {
         &self,
         which: Which<'_>,
     ) -> Result<Vec<EtcdOpsTask>, KubectlError> {
-        let api: Api<DeserializeGuard<EtcdOpsTask>> = match which {
-            Which::Named(_) | Which::Namespace => {
-                Api::namespaced(self.client.clone(), &self.namespace)
-            }
-            Which::All => Api::all(self.client.clone()),
-        };
+        let api: Api<DeserializeGuard<EtcdOpsTask>> = self.of(which);
         let found = self.listed("list EtcdOpsTasks", &api, None).await?;
         let read = found.into_iter().filter_map(|it| match it.0 {
             Ok(task) => Some(task),

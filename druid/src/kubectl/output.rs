@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use super::args::Format;
 
+/// The exit code of a program that was interrupted.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// Prints what was asked for. An error means that nobody reads on.
 pub(super) fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

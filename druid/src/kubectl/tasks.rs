@@ -9,13 +9,11 @@ use super::api::Which;
 use super::args::TasksArgs;
 use super::connect::Cluster;
 use super::error::KubectlError;
-use super::output::{colours, say, show, tell};
+use super::output::{INTERRUPTED, colours, say, show, tell};
 use crate::clock;
 
 /// How often tasks are looked at: they take seconds at least.
 const LOOK: Duration = Duration::from_secs(1);
-/// The exit code of a program that was interrupted.
-const INTERRUPTED: u8 = 130;
 
 pub(super) async fn run(cluster: &Cluster, args: &TasksArgs) -> Result<ExitCode, KubectlError> {
     let which = if args.all_namespaces {

@@ -13,15 +13,13 @@ use kube::runtime::watcher::{self, Event, watcher};
 
 use super::api::{Object, Which};
 use super::connect::Cluster;
-use super::output::{colours, is_live, say, tell};
+use super::output::{INTERRUPTED, colours, is_live, say, tell};
 use crate::clock;
 
 /// How long one watch lasts, seconds: less than [`super::connect::SILENCE`].
 const WATCH: u32 = 25;
 /// How often times are drawn anew.
 const TICK: Duration = Duration::from_secs(1);
-/// The exit code of a program that was interrupted.
-const INTERRUPTED: u8 = 130;
 
 /// Shows what is there, and what it becomes, until interrupted or nobody reads on.
 pub(super) async fn run(cluster: &Cluster, which: Which<'_>, found: Vec<Found>) -> ExitCode {

@@ -13,8 +13,10 @@ use kube::Client;
 use kube::api::{Api, ListParams};
 
 use super::request::{ApiError, within};
-use crate::web::{Trust, Web, WebError};
+use crate::web::{Answer, Trust, Web, WebError};
 
+/// For a look at the newest snapshots.
+pub(super) const LISTING: Duration = Duration::from_secs(15);
 /// For a sidecar to say whether it leads.
 const HEALTH: Duration = Duration::from_secs(3);
 
@@ -35,6 +37,15 @@ pub(super) struct Leading {
     pub(super) web: Web,
     /// What paths are appended to.
     pub(super) base: String,
+}
+
+impl Leading {
+    /// What it answers at `/snapshot/latest`. It lists the store for that.
+    pub(super) async fn latest(&self, deadline: Duration) -> Result<Answer, Trouble> {
+        let url = format!("{}/snapshot/latest", self.base);
+        let answer = self.web.get(&url, deadline).await;
+        answer.map_err(|error| unanswered(&error))
+    }
 }
 
 /// Finds it now; no copy of who leads is kept.

@@ -14,10 +14,8 @@ use super::api::Apis;
 use super::works::Tell;
 use super::{compaction, maintain};
 use crate::clock::now;
-use crate::operator::leading::{self, Leading, Sidecars, unanswered};
+use crate::operator::leading::{self, LISTING, Leading, Sidecars, unanswered};
 
-/// For a look at the newest snapshot: the sidecar lists the store for it.
-const LOOK: Duration = Duration::from_secs(15);
 /// So much later than the attempt its request would end by itself: the attempt's end is the one that
 /// is told.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -56,11 +54,9 @@ async fn snapshot(
     take: Take,
     left: Duration,
 ) -> Result<Done, Trouble> {
-    let Leading { web, base } = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
+    let leading = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
     if let Some(since) = attempt.newer_than {
-        let url = format!("{base}/snapshot/latest");
-        let answer = web.get(&url, LOOK.min(left + MARGIN)).await;
-        let answer = answer.map_err(|error| unanswered(&error))?;
+        let answer = leading.latest(LISTING.min(left + MARGIN)).await?;
         let status = answer.status.as_u16();
         if let Some(snapshot) = latest(take, since, status, &answer.body) {
             return Ok(Done::Taken(snapshot));
@@ -69,6 +65,7 @@ async fn snapshot(
     if !attempt.take {
         return Err(Trouble::TooLate(attempt.limit));
     }
+    let Leading { web, base } = leading;
     let request = Request::post(format!("{base}{}", take.path()))
         .header(CONTENT_LENGTH, 0)
         .body(Full::default())

@@ -12,13 +12,11 @@ use tokio::time::sleep;
 use super::api::Apis;
 use super::works::Tell;
 use crate::operator::etcds::Cluster;
-use crate::operator::leading::{self, Leading, Sidecars, unanswered};
+use crate::operator::leading::{self, LISTING, Sidecars};
 use crate::operator::request::{ApiError, within};
 
 /// How often the Job is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// For the newest snapshot: the sidecar lists the store for it.
-const LISTING: Duration = Duration::from_secs(15);
 
 /// One attempt. A Job of the task that is there already is followed: an operator before this one has
 /// made it.
@@ -76,8 +74,7 @@ pub(super) async fn attempt(
 
 /// The newest full snapshot: the one that the Job made, or a later one.
 async fn told(apis: &Apis, sidecars: &Sidecars, attempt: &Attempt) -> Result<Snapshot, Trouble> {
-    let Leading { web, base } = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
-    let answer = web.get(&format!("{base}/snapshot/latest"), LISTING).await;
-    let answer = answer.map_err(|error| unanswered(&error))?;
+    let leading = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
+    let answer = leading.latest(LISTING).await?;
     newest(answer.status.as_u16(), &answer.body)
 }

@@ -17,12 +17,10 @@ use super::works::Tell;
 use crate::clock::now;
 use crate::etcd::{self, Client, Kind};
 use crate::operator::etcds::Cluster;
-use crate::operator::leading::{self, Leading, Sidecars, unanswered};
+use crate::operator::leading::{self, LISTING, Sidecars};
 
 /// For an answer that costs nothing.
 const ANSWER: Duration = Duration::from_secs(5);
-/// For the newest snapshots: the sidecar lists the store for it.
-const LISTING: Duration = Duration::from_secs(15);
 /// Between two looks at members that are not well.
 const PAUSE: Duration = Duration::from_millis(500);
 /// For so long members that are not well are waited for in one attempt.
@@ -75,9 +73,8 @@ async fn backups(
     sidecars: &Sidecars,
     attempt: &Attempt,
 ) -> Result<Vec<Covered>, Trouble> {
-    let Leading { web, base } = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
-    let answer = web.get(&format!("{base}/snapshot/latest"), LISTING).await;
-    let answer = answer.map_err(|error| unanswered(&error))?;
+    let leading = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
+    let answer = leading.latest(LISTING).await?;
     covered(answer.status.as_u16(), &answer.body)
 }
 
