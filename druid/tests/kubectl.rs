@@ -739,3 +739,34 @@ async fn a_snapshot_that_nobody_takes_is_not_waited_for_for_ever() {
     ));
     assert!(without.contains("is created"), "{without}");
 }
+
+#[tokio::test]
+async fn maintenance_is_asked_for_as_its_definition_takes_it_and_is_listed() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let space = "maintenance";
+    cluster.kubectl(&["create", "namespace", space]);
+    made(&client, space, "main", &well()).await;
+    let asked = [
+        &["defrag", "main"][..],
+        &["compact", "main"],
+        &["compact", "main", "--revision", "7", "--defrag"],
+        &["compact", "main", "--age", "1h30m"],
+        &["snapshot", "main", "--compacted"],
+    ];
+    for args in asked {
+        let said = succeeds(druid(&cluster, space, args));
+        assert!(said.contains("is created"), "{args:?}: {said}");
+    }
+    let error = fails(druid(&cluster, space, &["defrag", "absent"]));
+    assert!(error.contains("absent"), "{error}");
+
+    let table = succeeds(druid(&cluster, space, &["tasks"]));
+    let of = |kind: &str| table.lines().filter(|it| it.contains(kind)).count();
+    let kinds = [of("onDemandMaintenance"), of("onDemandSnapshotCompaction")];
+    assert_eq!(kinds, [4, 1], "{table}");
+    let rows = succeeds(druid(&cluster, space, &["tasks", "-o", "json"]));
+    let rows: Value = serde_json::from_str(&rows).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), asked.len(), "{rows:#}");
+}
