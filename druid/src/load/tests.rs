@@ -1,6 +1,5 @@
 //! The load on genuine etcd, and proof that its judges are not blind.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -15,6 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::etcd::Keys;
+use crate::etcd::tests::common::free_ports;
 
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -34,14 +34,10 @@ impl Cluster {
     async fn start(size: usize) -> Self {
         let turn = TURN.lock().await;
         let data = TempDir::new().unwrap();
-        let listeners: Vec<_> = (0..2 * size)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let urls: Vec<String> = listeners
+        let urls: Vec<String> = free_ports(2 * size)
             .iter()
-            .map(|listener| format!("http://{}", listener.local_addr().unwrap()))
+            .map(|port| format!("http://127.0.0.1:{port}"))
             .collect();
-        drop(listeners);
         let (client_urls, peer_urls) = urls.split_at(size);
         let initial: Vec<_> = (0..size)
             .map(|at| format!("m{at}={}", peer_urls[at]))

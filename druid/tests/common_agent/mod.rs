@@ -330,9 +330,12 @@ impl Drop for Pod {
         if std::thread::panicking() {
             for which in ["server", "etcd"] {
                 let log = self.log(which);
-                let tail: Vec<_> = log.lines().rev().take(12).collect();
+                let tail: Vec<_> = log.lines().rev().take(8).collect();
                 eprintln!("--- {} of {} said last:", which, self.name);
-                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+                // As much of a line as tells what it is about: those of etcd are long.
+                tail.iter()
+                    .rev()
+                    .for_each(|line| eprintln!("{}", line.chars().take(240).collect::<String>()));
             }
         }
     }

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -282,13 +283,22 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Ports that nobody has; all are held until the last is known.
+/// Ports that nobody has, none of them twice in this process.
+///
+/// Below those that Linux gives to outgoing connections (32768 and up, `ip_local_port_range`): a
+/// test listens on its last port seconds after it asked, and until then any connection on this
+/// machine could be given it.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    held.iter()
-        .map(|socket| socket.local_addr().unwrap().port())
+    const FIRST: u32 = 10_240;
+    /// Below the ports of a cluster's Services.
+    const COUNT: u32 = 30_000 - FIRST;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(7919);
+    (0..COUNT)
+        .map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT + FIRST)
+        .map(|port| u16::try_from(port).unwrap())
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .take(count)
         .collect()
 }
 
