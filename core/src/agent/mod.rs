@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`argv`] (command lines as Go takes them), [`handshake`] (when may etcd start),
 //! [`config`] (what is it started with), [`membership`] (what a member list says of this member),
-//! [`marker`] (was it stopped in good order), [`lease`], [`snapshot`] (how an object is told over
-//! HTTP), [`metrics`].
+//! [`marker`] (was it stopped in good order), [`lease`], [`recovery`] (what it is told when
+//! quorum is lost), [`snapshot`] (how an object is told over HTTP), [`metrics`].
 
 pub mod argv;
 pub mod config;
@@ -14,5 +14,6 @@ pub mod lease;
 pub mod marker;
 pub mod membership;
 pub mod metrics;
+pub mod recovery;
 pub mod snapshot;
 pub mod yaml;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::TERM;
 use super::identity::{InitialCluster, NewMember};
+use crate::member::MemberId;
 
 /// A row of a bucket: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -34,6 +35,26 @@ pub fn json(member: &NewMember) -> String {
         name: &name.0,
     })
     .unwrap_or_default()
+}
+
+/// A member as a row of bucket `members` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its id.
+    pub id: MemberId,
+    /// Whether it has a vote.
+    pub votes: bool,
+}
+
+/// Reads a row of bucket `members`; `None` if no release writes such a one.
+pub fn stored(key: &[u8], value: &[u8]) -> Option<Stored> {
+    let id = u64::from_str_radix(std::str::from_utf8(key).ok()?, 16).ok()?;
+    let value: Value = serde_json::from_slice(value).ok()?;
+    let learner = value.as_object()?.get("isLearner");
+    Some(Stored {
+        id: MemberId(id),
+        votes: learner != Some(&Value::Bool(true)),
+    })
 }
 
 /// All rows of bucket `members` of a restored database, in ascending order of their keys. The

@@ -8,8 +8,10 @@
 //! ```
 //!
 //! Reading order: [`identity`] (who is restored), [`members`], [`wal`] and [`snap_file`] (what is
-//! written), [`wal_read`] and [`facts`] (what is found), [`check`] (do log and database fit?).
+//! written), [`wal_read`] and [`facts`] (what is found), [`check`] (do log and database fit?), [`alone`] (a member
+//! without the others).
 
+pub mod alone;
 pub mod check;
 pub mod facts;
 pub mod identity;

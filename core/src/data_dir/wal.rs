@@ -35,13 +35,23 @@ pub fn segment_name(number: u64, index: u64) -> String {
 
 /// Writes records one after another. The checksum of each goes on from the one before it.
 #[derive(Debug, Default)]
-struct Segment {
+pub(super) struct Records {
     bytes: Vec<u8>,
     crc: u32,
 }
 
-impl Segment {
-    fn record(&mut self, kind: u64, data: &[u8]) {
+impl Records {
+    /// That follow others, of which this is the checksum.
+    pub(super) fn after(crc: u32) -> Self {
+        let bytes = Vec::new();
+        Self { bytes, crc }
+    }
+
+    pub(super) fn done(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub(super) fn record(&mut self, kind: u64, data: &[u8]) {
         self.crc = crc32c::crc32c_append(self.crc, data);
         let head = Message::default()
             .number(1, kind)
@@ -71,7 +81,7 @@ impl Segment {
 /// whose `.snap` file is lost can still start.
 pub fn restore_wal(identity: &Identity) -> Vec<u8> {
     let (cluster, own) = (identity.cluster(), identity.own());
-    let mut wal = Segment::default();
+    let mut wal = Records::default();
     wal.record(kind::CRC, &[]);
     let metadata = Message::default().number(1, own.id.0);
     wal.record(kind::METADATA, &metadata.number(2, cluster.id().0).done());
@@ -98,7 +108,7 @@ pub fn restore_wal(identity: &Identity) -> Vec<u8> {
         .number(2, TERM);
     let snapshot = snapshot.bytes(3, &conf_state(identity));
     wal.record(kind::SNAPSHOT, &snapshot.done());
-    wal.bytes
+    wal.done()
 }
 
 /// Every founder votes.

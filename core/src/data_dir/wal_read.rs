@@ -21,7 +21,8 @@ mod content;
 mod error;
 mod records;
 
-use content::{Record, record, whose};
+pub(super) use content::{Members, Record};
+use content::{record, whose};
 pub use error::{BadRecord, WalDamage, WalError};
 use records::{Next, Segment};
 
@@ -179,6 +180,44 @@ impl<F> Segments<F> {
         }
         Ok(Self { names, open })
     }
+
+    /// Those with the entries after `start`.
+    fn after(&self, start: Position) -> Result<&[SegmentName], WalDamage> {
+        let from = self
+            .names
+            .iter()
+            .rposition(|name| name.index <= start.index);
+        if let Some(from) = from {
+            return Ok(&self.names[from..]);
+        }
+        let first = self.names.first().copied().ok_or(WalDamage::NoSegment)?;
+        let from = start.index;
+        Err(WalDamage::SegmentsMissing { first, from })
+    }
+}
+
+/// Visits every record of the segments with the entries after `start`.
+pub(super) fn visit_after<R, F>(
+    segments: &Segments<F>,
+    start: Position,
+    visit: impl FnMut(Record) -> Result<(), BadRecord>,
+) -> Result<Whole, WalError>
+where
+    R: Read,
+    F: Fn(SegmentName) -> io::Result<(R, u64)>,
+{
+    read(segments.after(start)?, &segments.open, visit)
+}
+
+/// Segments that were read to their end.
+pub(super) struct Whole {
+    pub(super) member: MemberId,
+    pub(super) cluster: ClusterId,
+    end: End,
+    /// The segment that the next record belongs into, and where in it.
+    pub(super) next: (SegmentName, u64),
+    /// Of all records.
+    pub(super) crc: u32,
 }
 
 /// Reads every segment.
@@ -189,7 +228,7 @@ where
 {
     let mut state = HardState::default();
     let mut snapshots = Vec::new();
-    let (metadata, end) = read(&segments.names, &segments.open, |record| {
+    let read = read(&segments.names, &segments.open, |record| {
         match record {
             Record::Entry(_) => {}
             Record::State(found) => state = found,
@@ -197,13 +236,12 @@ where
         }
         Ok(())
     })?;
-    let (member, cluster) = metadata;
     Ok(Overview {
-        member,
-        cluster,
+        member: read.member,
+        cluster: read.cluster,
         state,
         snapshots,
-        end,
+        end: read.end,
     })
 }
 
@@ -214,20 +252,15 @@ where
     R: Read,
     F: Fn(SegmentName) -> io::Result<(R, u64)>,
 {
-    let names = &segments.names;
-    let Some(first) = names.iter().rposition(|name| name.index <= start.index) else {
-        let first = names.first().copied().ok_or(WalDamage::NoSegment)?;
-        let from = start.index;
-        return Err(WalDamage::SegmentsMissing { first, from }.into());
-    };
+    let names = segments.after(start)?;
     let mut commit = 0;
     let mut may_add: Vec<bool> = Vec::new();
     let mut recorded = false;
-    read(&names[first..], &segments.open, |record| {
+    read(names, &segments.open, |record| {
         match record {
             Record::Entry(it) => {
-                let place = it
-                    .index
+                let index = it.at.index;
+                let place = index
                     .checked_sub(start.index)
                     .and_then(|n| n.checked_sub(1));
                 let Some(place) = place else {
@@ -237,7 +270,7 @@ where
                 if place > may_add.len() {
                     return Err(BadRecord::EntryGap {
                         last: start.index.saturating_add(may_add.len() as u64),
-                        found: it.index,
+                        found: index,
                     });
                 }
                 // It replaces one of that index, and what followed that.
@@ -269,15 +302,16 @@ where
     })
 }
 
-/// Reads segments from their first to their last, and returns whose they are.
+/// Reads segments from their first to their last.
 fn read<R: Read>(
     names: &[SegmentName],
     open: &impl Fn(SegmentName) -> io::Result<(R, u64)>,
     mut visit: impl FnMut(Record) -> Result<(), BadRecord>,
-) -> Result<((MemberId, ClusterId), End), WalError> {
+) -> Result<Whole, WalError> {
     let mut metadata: Option<Vec<u8>> = None;
     let mut crc = 0;
     let mut end = End::Clean;
+    let mut next = None;
     for (place, &name) in names.iter().enumerate() {
         let last = place + 1 == names.len();
         let failed = |source| WalError::Read {
@@ -317,9 +351,17 @@ fn read<R: Read>(
             }
         }
         crc = segment.crc();
+        next = Some((name, segment.offset()));
     }
     let whose = metadata.and_then(|metadata| whose(&metadata));
-    Ok((whose.ok_or(WalDamage::NoMetadata)?, end))
+    let (member, cluster) = whose.ok_or(WalDamage::NoMetadata)?;
+    Ok(Whole {
+        member,
+        cluster,
+        end,
+        next: next.ok_or(WalDamage::NoSegment)?,
+        crc,
+    })
 }
 
 #[cfg(test)]

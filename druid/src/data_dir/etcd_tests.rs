@@ -312,3 +312,107 @@ async fn a_log_is_torn_or_broken_where_etcd_says_so() {
         Looked::NotYet => panic!("the log was asked for"),
     }
 }
+
+/// The others are lost while a write is on its way: the log has it, and it is not known to be
+/// committed. It may have been acknowledged, so it stays; etcd's own `--force-new-cluster` drops it.
+#[tokio::test]
+async fn a_survivor_goes_on_alone_with_all_that_its_log_has() {
+    for release in ALL {
+        let mut cluster = Cluster::start(&[release; 3]);
+        cluster.await_health();
+        let first = client(&cluster.nodes[0]).status(D).await.unwrap();
+        let (mut leader, mut ids) = (0, Vec::new());
+        for (at, node) in cluster.nodes.iter().enumerate() {
+            let own = client(node).status(D).await.unwrap().id;
+            ids.push(own);
+            if own == first.leader {
+                leader = at;
+            }
+        }
+        let etcd = client(&cluster.nodes[leader]);
+        for n in 0..30 {
+            let key = format!("k{n}");
+            etcd.put(key.as_bytes(), b"v", None, D).await.unwrap();
+        }
+        let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+        for at in &others {
+            cluster.nodes[*at].signal(Signal::SIGSTOP);
+        }
+        let late = etcd.put(b"late", b"x", None, Duration::from_secs(1)).await;
+        assert!(late.is_err(), "nobody has acknowledged it");
+        cluster.nodes.iter_mut().for_each(Node::kill);
+
+        let dir = DataDir::new(&cluster.nodes[leader].data).unwrap();
+        let standing = dir.standing().unwrap().unwrap();
+        assert_eq!(standing.member, ids[leader]);
+        let mut expected: Vec<_> = others.iter().map(|at| ids[*at]).collect();
+        expected.sort_unstable();
+        assert_eq!(dir.make_alone().unwrap(), expected, "{release:?}");
+        // Done again, it changes nothing.
+        assert_eq!(dir.make_alone().unwrap(), expected);
+        cluster.restart(leader, release);
+        let etcd = client(&cluster.nodes[leader]);
+        let listed = etcd.member_list(D).await.unwrap();
+        assert_eq!(listed.len(), 1, "{release:?}: {listed:?}");
+        assert_eq!(listed[0].id, ids[leader]);
+        for key in ["k0", "k29", "late"] {
+            let (found, _) = etcd.get(key.as_bytes(), true, D).await.unwrap();
+            assert!(found.is_some(), "{release:?}: {key}");
+        }
+        etcd.put(b"after", b"y", None, D).await.unwrap();
+        // One of the old ones is not let in again.
+        let old = others[0];
+        let (initial, token) = (cluster.initial(), cluster.token().to_owned());
+        cluster.nodes[old].begin(&initial, "existing", &token);
+        cluster.nodes[old].await_end();
+        // A new one is, and has everything.
+        let mut spare = cluster.spare(release);
+        let urls = [spare.peer_url.clone()];
+        etcd.member_add_learner(&urls, D).await.unwrap();
+        let own = &cluster.nodes[leader];
+        let initial = format!(
+            "{}={},{}={}",
+            own.name, own.peer_url, spare.name, spare.peer_url
+        );
+        spare.begin(&initial, "existing", cluster.token());
+        let joined = client(&spare);
+        let mut has = false;
+        for _ in 0..200 {
+            has = joined
+                .get(b"after", false, D)
+                .await
+                .is_ok_and(|it| it.0.is_some());
+            if has {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(has, "{release:?}");
+    }
+}
+
+/// A record that was being written when the machine stopped makes no difference.
+#[tokio::test]
+async fn a_survivor_whose_log_is_torn_goes_on_alone() {
+    let mut cluster = Cluster::start(&[Release::V3_5_27; 3]);
+    cluster.await_health();
+    let etcd = client(&cluster.nodes[1]);
+    etcd.put(b"k", b"v", None, D).await.unwrap();
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    let data = &cluster.nodes[1].data;
+    let dir = DataDir::new(data).unwrap();
+    let clean = dir.standing().unwrap().unwrap().alone().unwrap();
+    let segment = data.join("member/wal").join(clean.segment.to_string());
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(segment)
+        .unwrap();
+    file.set_len(clean.offset).unwrap();
+    file.write_all_at(&[0x55, 1, 0, 0, 0, 0, 0, 0, 8], clean.offset)
+        .unwrap();
+    let removed = dir.make_alone().unwrap();
+    assert_eq!(removed.len(), 2);
+    cluster.restart(1, Release::V3_5_27);
+    let (found, _) = client(&cluster.nodes[1]).get(b"k", true, D).await.unwrap();
+    assert!(found.is_some());
+}

@@ -8,8 +8,10 @@ use druid_core::backup::Revision;
 use druid_core::backup::initialize::{Data, Looked, Probe};
 use druid_core::bolt::{Reader, WalkError};
 use druid_core::data_dir::ClusterId;
+use druid_core::data_dir::alone::{Standing, standing};
 use druid_core::data_dir::check::newest_revision;
 use druid_core::data_dir::facts::{Database, RowDamage, Rows};
+use druid_core::data_dir::members::{Stored, stored};
 use druid_core::data_dir::snap_file::{self, Position, position_of_name};
 use druid_core::data_dir::wal_read::{
     End, Overview, Pending, SegmentName, Segments, Tail, WalError, overview, tail,
@@ -17,6 +19,7 @@ use druid_core::data_dir::wal_read::{
 use druid_core::member::MemberId;
 use druid_core::mvcc::bucket;
 use nix::fcntl::FlockArg;
+use thiserror::Error;
 
 use super::{DataDir, DataDirError, database_of, is_absent, snap_dir, wal_dir};
 use crate::read_at::FileAt;
@@ -140,23 +143,10 @@ impl DataDir {
         snaps: &[String],
         database: &Database,
     ) -> Result<(Revision, LogFacts), Stop> {
-        let dir = wal_dir(&self.path);
-        let names = segments.iter().filter_map(|name| SegmentName::parse(name));
-        let segments = Segments::new(names.collect(), |name: SegmentName| {
-            let file = File::open(dir.join(name.to_string()))?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
-        });
-        let stop = |error: WalError| match error {
-            WalError::Damage(damage) => Stop::Broken(format!("its log: {damage}")),
-            WalError::Read { segment, source } => {
-                DataDirError::io(&dir.join(segment.to_string()))(source).into()
-            }
-        };
-        let segments = segments.map_err(|damage| stop(damage.into()))?;
-        let overview: Overview = overview(&segments).map_err(stop)?;
+        let segments = self.segments(segments)?;
+        let overview = overview(&segments).map_err(|error| self.stop(error))?;
         let start = self.start(snaps, &overview)?;
-        let tail: Tail = tail(&segments, start).map_err(stop)?;
+        let tail: Tail = tail(&segments, start).map_err(|error| self.stop(error))?;
         let received = snaps.contains(&format!("{:016x}.snap.db", start.index));
         let newest = newest_revision(database, &tail, received);
         let (newest, pending) = newest.map_err(|why| Stop::Broken(why.to_string()))?;
@@ -167,6 +157,53 @@ impl DataDir {
             pending,
         };
         Ok((newest, facts))
+    }
+
+    fn segments(&self, names: &[String]) -> Result<Segments<impl Fn(SegmentName) -> Opened>, Stop> {
+        let dir = wal_dir(&self.path);
+        let names = names.iter().filter_map(|name| SegmentName::parse(name));
+        let segments = Segments::new(names.collect(), move |name: SegmentName| {
+            let file = File::open(dir.join(name.to_string()))?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
+        });
+        segments.map_err(|damage| self.stop(damage.into()))
+    }
+
+    fn stop(&self, error: WalError) -> Stop {
+        match error {
+            WalError::Damage(damage) => Stop::Broken(format!("its log: {damage}")),
+            WalError::Read { segment, source } => {
+                DataDirError::io(&wal_dir(&self.path).join(segment.to_string()))(source).into()
+            }
+        }
+    }
+
+    /// How far its log is, and who the others are; `None` if there is no data. Nothing may run on it.
+    pub(crate) fn standing(&self) -> Result<Option<Standing>, StandingError> {
+        if !self.is_there()? {
+            return Ok(None);
+        }
+        let _held = self.hold(FlockArg::LockSharedNonblock)?;
+        match self.read_standing() {
+            Ok(standing) => Ok(standing),
+            Err(Stop::Broken(why)) => Err(StandingError::Broken(why)),
+            Err(Stop::Failed(error)) => Err(StandingError::DataDir(error)),
+        }
+    }
+
+    fn read_standing(&self) -> Result<Option<Standing>, Stop> {
+        let segments = names(&wal_dir(&self.path))?;
+        let Some(segments) = segments.filter(|names| has_segment(names)) else {
+            return Ok(None);
+        };
+        let snaps = names(&snap_dir(&self.path))?.unwrap_or_default();
+        let segments = self.segments(&segments)?;
+        let overview = overview(&segments).map_err(|error| self.stop(error))?;
+        let start = self.start(&snaps, &overview)?;
+        let members = read_members(&database_of(&self.path))?;
+        let standing = standing(&segments, start, &members);
+        standing.map(Some).map_err(|error| self.stop(error))
     }
 
     /// The position of the `.snap` file that etcd would start from: the newest that is whole, and
@@ -188,6 +225,20 @@ impl DataDir {
         Ok(Position::default())
     }
 }
+
+/// Why it is not known how far a log is.
+#[derive(Debug, Error)]
+pub(crate) enum StandingError {
+    /// It is damaged.
+    #[error("the data is broken: {0}")]
+    Broken(String),
+    /// It could not be read.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+}
+
+/// A segment and its length.
+type Opened = io::Result<(File, u64)>;
 
 /// What is broken is an answer too.
 fn looked<T>(answer: Result<T, Stop>) -> Result<Looked<T>, DataDirError> {
@@ -227,22 +278,53 @@ enum Depth {
     Whole,
 }
 
+/// The members that a database names; none if there is no database.
+fn read_members(path: &Path) -> Result<Vec<Stored>, Stop> {
+    let Some(file) = open_database(path)? else {
+        return Ok(Vec::new());
+    };
+    let mut all = Vec::new();
+    let read = Reader::open(file)
+        .map_err(WalkError::from)
+        .and_then(|mut reader| {
+            if !reader.names().iter().any(|name| name == bucket::MEMBERS) {
+                return Ok(());
+            }
+            reader.rows(bucket::MEMBERS, |row| {
+                let member = stored(row.key, row.value).ok_or(RowDamage::Malformed("members"))?;
+                all.push(member);
+                Ok(())
+            })
+        });
+    read.map_err(|error| unreadable(path, error))?;
+    Ok(all)
+}
+
 /// `None` if it is absent, or empty, which etcd takes for the same.
-fn read_database(path: &Path, depth: Depth) -> Result<Option<Database>, Stop> {
+fn open_database(path: &Path) -> Result<Option<FileAt>, Stop> {
     let file = match FileAt::open(path) {
         Ok(file) => file,
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(DataDirError::io(path)(error).into()),
     };
-    if druid_core::bolt::ReadAt::size(&file) == 0 {
+    Ok((druid_core::bolt::ReadAt::size(&file) > 0).then_some(file))
+}
+
+fn unreadable(path: &Path, error: WalkError<io::Error, RowDamage>) -> Stop {
+    match error {
+        WalkError::Read(error) => DataDirError::io(path)(error).into(),
+        WalkError::Damage(damage) => Stop::Broken(format!("its database: {damage}")),
+        WalkError::Visit(damage) => Stop::Broken(format!("its database: {damage}")),
+    }
+}
+
+/// `None` if it is absent, or empty, which etcd takes for the same.
+fn read_database(path: &Path, depth: Depth) -> Result<Option<Database>, Stop> {
+    let Some(file) = open_database(path)? else {
         return Ok(None);
-    }
-    match rows(file, depth) {
-        Ok(rows) => Ok(Some(rows.done())),
-        Err(WalkError::Read(error)) => Err(DataDirError::io(path)(error).into()),
-        Err(WalkError::Damage(damage)) => Err(Stop::Broken(format!("its database: {damage}"))),
-        Err(WalkError::Visit(damage)) => Err(Stop::Broken(format!("its database: {damage}"))),
-    }
+    };
+    let rows = rows(file, depth).map_err(|error| unreadable(path, error))?;
+    Ok(Some(rows.done()))
 }
 
 fn rows(file: FileAt, depth: Depth) -> Result<Rows, WalkError<io::Error, RowDamage>> {

@@ -6,12 +6,15 @@
 //! <parent>/<name>.part-<16 digits>                being built; removed if whoever built it is gone
 //! <parent>/<name>.before-<UTC time>-<n>           moved aside; a person may delete it
 //! <parent>/safe_guard                             whose volume it is
+//! <parent>/recovered                              what a recovery did to it last
 //! ```
 //!
 //! All of it blocks. Only one process is to work on a directory, while no etcd runs on it.
 
+pub(crate) mod alone;
 pub(crate) mod build;
 pub(crate) mod inspect;
+pub(crate) mod recovered;
 mod swap;
 pub(crate) mod volume;
 

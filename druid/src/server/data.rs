@@ -1,11 +1,15 @@
 //! The data directory on disk, off the threads that serve.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
-use druid_core::backup::initialize::{Data, Probe, Volume};
+use druid_core::agent::recovery::{Holding, Instruction};
+use druid_core::backup::initialize::{Data, Looked, Probe, Volume};
+use druid_core::member::MemberId;
 
 use super::parts::{self, Later};
 use crate::clock;
+use crate::data_dir::inspect::StandingError;
 use crate::data_dir::volume::volume;
 use crate::data_dir::{DataDir, DataDirError};
 
@@ -23,8 +27,8 @@ impl OnDisk {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, DataDirError> + Send + 'static,
+async fn blocking<T: Send + 'static, E: Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| error.to_string()),
@@ -40,12 +44,64 @@ impl parts::DataDir for OnDisk {
 
     fn inspect<'a>(&'a self, probes: &'a [Probe]) -> Later<'a, Result<Data, String>> {
         let (dir, probes) = (self.dir.clone(), probes.to_vec());
-        Box::pin(blocking(move || Ok(dir.inspect(&probes)?.data)))
+        Box::pin(blocking(move || {
+            Ok::<_, DataDirError>(dir.inspect(&probes)?.data)
+        }))
     }
 
     fn move_aside(&self) -> Later<'_, Result<Option<PathBuf>, String>> {
         let dir = self.dir.clone();
         let now = clock::now();
         Box::pin(blocking(move || dir.move_aside(now)))
+    }
+
+    fn holding(&self) -> Later<'_, Result<Holding, String>> {
+        let dir = self.dir.clone();
+        Box::pin(blocking(move || holding(&dir)))
+    }
+
+    fn make_alone(&self) -> Later<'_, Result<Vec<MemberId>, String>> {
+        let dir = self.dir.clone();
+        Box::pin(blocking(move || dir.make_alone()))
+    }
+
+    fn recovered(&self) -> Later<'_, Result<Option<Instruction>, String>> {
+        let dir = self.dir.clone();
+        Box::pin(blocking(move || dir.recovered()))
+    }
+
+    fn remember(&self, done: Instruction) -> Later<'_, Result<(), String>> {
+        let dir = self.dir.clone();
+        Box::pin(blocking(move || dir.remember(&done)))
+    }
+}
+
+fn holding(dir: &DataDir) -> Result<Holding, DataDirError> {
+    let (database, log) = match dir.inspect(&[Probe::Log, Probe::Deep])?.data {
+        Data::Absent | Data::Incomplete => return Ok(Holding::Nothing),
+        Data::Broken(why) => return Ok(Holding::Broken { why }),
+        Data::Locked => {
+            let path = dir.database();
+            return Err(DataDirError::Locked { path });
+        }
+        Data::Readable {
+            log,
+            deep,
+            database,
+        } => match deep {
+            Looked::Broken(why) => return Ok(Holding::Broken { why }),
+            Looked::Found(()) | Looked::NotYet => (database, log),
+        },
+    };
+    let newest = match log {
+        Looked::Found(newest) => newest,
+        Looked::NotYet => database,
+        Looked::Broken(why) => return Ok(Holding::Broken { why }),
+    };
+    match dir.standing() {
+        Ok(Some(standing)) => Ok(Holding::data(&standing, newest.get())),
+        Ok(None) => Ok(Holding::Nothing),
+        Err(StandingError::Broken(why)) => Ok(Holding::Broken { why }),
+        Err(StandingError::DataDir(error)) => Err(error),
     }
 }

@@ -23,6 +23,7 @@ use super::members::{Members, Patience};
 use super::metrics::Numbers;
 use super::mounted::{MountedError, Ours, Source};
 use super::parts::{Backups, DataDir, Target};
+use super::recovery::Followed;
 use crate::etcd;
 
 /// For one change of the member list.
@@ -133,8 +134,12 @@ impl Initialization {
 
 impl Parts {
     async fn run(&self, mode: Mode) -> Result<(), InitError> {
-        let began = Instant::now();
         let ours = self.source.ours()?;
+        match self.follow(&ours, mode).await? {
+            Followed::AsUsual => {}
+            Followed::Start => return Ok(()),
+        }
+        let began = Instant::now();
         let mut facts = self.facts(&ours, mode).await?;
         let mut probes = Vec::new();
         let decided = loop {
@@ -156,7 +161,7 @@ impl Parts {
         self.act(action, &ours).await
     }
 
-    async fn facts(&self, ours: &Ours, mode: Mode) -> Result<Facts, InitError> {
+    pub(super) async fn facts(&self, ours: &Ours, mode: Mode) -> Result<Facts, InitError> {
         let several = ours.file.several();
         let volume = self.data.volume().await.map_err(InitError::Data)?;
         let foreign = volume != Volume::Ours;
@@ -198,7 +203,7 @@ impl Parts {
         standing(&seen, &ours.name, &ours.peer_urls, ran_before)
     }
 
-    async fn act(&self, action: Action, ours: &Ours) -> Result<(), InitError> {
+    pub(super) async fn act(&self, action: Action, ours: &Ours) -> Result<(), InitError> {
         let joins = match action {
             Action::Follow | Action::Join | Action::Rejoin => true,
             Action::Keep | Action::Begin | Action::Restore => false,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use druid_core::agent::lease::{self, Heartbeat, Held};
+use druid_core::agent::recovery::{Instruction, Report};
 use druid_core::backup::Revision;
 use druid_core::member::{MemberId, MemberName};
 use jiff::Timestamp;
@@ -59,6 +60,35 @@ impl Leases {
                 false
             }
         }
+    }
+
+    /// What the operator tells a member to do before its etcd starts. `Err`: why it is not known.
+    pub(crate) async fn instruction(
+        &self,
+        member: &MemberName,
+    ) -> Result<Option<Instruction>, String> {
+        let Some(api) = &self.api else {
+            return Ok(None);
+        };
+        match api.lease(&member.0, self.deadline).await {
+            Ok(lease) => Instruction::of(&lease).map_err(|error| error.to_string()),
+            Err(ApiError::NoLease { .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Tells the operator how that goes, unless the lease says so already.
+    pub(crate) async fn report(
+        &self,
+        member: &MemberName,
+        report: &Report,
+    ) -> Result<(), ApiError> {
+        let Some(api) = &self.api else { return Ok(()) };
+        let lease = api.lease(&member.0, self.deadline).await?;
+        if Report::of(&lease).as_ref() == Some(report) {
+            return Ok(());
+        }
+        api.patch(&member.0, &report.patch(), self.deadline).await
     }
 
     /// Says that there is a full snapshot which was not made by a server. A failure that may pass is

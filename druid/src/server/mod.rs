@@ -19,6 +19,7 @@ mod metrics;
 mod mounted;
 mod parts;
 mod peer_urls;
+mod recovery;
 pub(crate) mod snapshot_args;
 mod snapshots;
 mod stored;

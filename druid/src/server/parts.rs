@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use druid_core::agent::recovery::{Holding, Instruction};
 use druid_core::backup::initialize::{Data, Probe, Store, Volume};
-use druid_core::member::MemberName;
+use druid_core::member::{MemberId, MemberName};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -24,6 +25,14 @@ pub(crate) trait DataDir: fmt::Debug + Send + Sync {
     fn inspect<'a>(&'a self, probes: &'a [Probe]) -> Later<'a, Result<Data, String>>;
     /// Moves it aside, if there is one. Returns where it is then.
     fn move_aside(&self) -> Later<'_, Result<Option<PathBuf>, String>>;
+    /// What it holds, as far as a recovery has to know.
+    fn holding(&self) -> Later<'_, Result<Holding, String>>;
+    /// Makes its member a cluster of its own. Returns whom that had besides.
+    fn make_alone(&self) -> Later<'_, Result<Vec<MemberId>, String>>;
+    /// The instruction of a recovery that was carried out last.
+    fn recovered(&self) -> Later<'_, Result<Option<Instruction>, String>>;
+    /// Remembers that one was carried out.
+    fn remember(&self, done: Instruction) -> Later<'_, Result<(), String>>;
 }
 
 /// Whose data is made from the store.

@@ -88,7 +88,7 @@ impl Cluster {
     pub(crate) fn spawn_all(&mut self) {
         let initial = self.initial();
         for node in &mut self.nodes {
-            node.spawn(&initial, "new", &self.token);
+            node.begin(&initial, "new", &self.token);
         }
     }
 
@@ -130,7 +130,7 @@ impl Cluster {
     pub(crate) fn join(&mut self, mut spare: Node) {
         let mut initial = self.initial();
         initial = format!("{initial},{}={}", spare.name, spare.peer_url);
-        spare.spawn(&initial, "existing", &self.token);
+        spare.begin(&initial, "existing", &self.token);
         spare.await_port();
         self.nodes.push(spare);
     }
@@ -156,7 +156,7 @@ impl Cluster {
         let (initial, token) = (self.initial(), self.token.clone());
         let node = &mut self.nodes[index];
         node.release = release;
-        node.spawn(&initial, "existing", &token);
+        node.begin(&initial, "existing", &token);
         node.await_health();
     }
 
@@ -191,7 +191,8 @@ impl Cluster {
 }
 
 impl Node {
-    fn spawn(&mut self, initial: &str, state: &str, token: &str) {
+    /// Starts it, and waits for nothing.
+    pub(crate) fn begin(&mut self, initial: &str, state: &str, token: &str) {
         let log = File::options()
             .create(true)
             .append(true)

@@ -8,15 +8,29 @@ use crate::member::MemberId;
 use crate::mvcc::wire::{Fields, WireError};
 
 /// What a record says, apart from whose it is.
-pub(super) enum Record {
+pub(in crate::data_dir) enum Record {
     Entry(Entry),
     State(HardState),
     Snapshot(Position),
 }
 
-pub(super) struct Entry {
-    pub(super) index: u64,
+pub(in crate::data_dir) struct Entry {
+    pub(in crate::data_dir) at: Position,
     pub(super) may_add: bool,
+    pub(in crate::data_dir) members: Members,
+}
+
+/// What an entry does to the member list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data_dir) enum Members {
+    Stay,
+    /// Raft's `ConfChange` of one member.
+    Change {
+        kind: u64,
+        member: MemberId,
+    },
+    /// Raft's `ConfChangeV2`, which no release of etcd up to 3.6 writes, or one that is malformed.
+    Unknown,
 }
 
 /// From the record that each segment begins with.
@@ -55,20 +69,35 @@ fn numbers<const N: usize>(message: &[u8]) -> Result<[u64; N], WireError> {
 }
 
 fn entry_of(data: &[u8]) -> Result<Entry, WireError> {
-    let (mut kind, mut index, mut request) = (entry::NORMAL, 0, &[][..]);
+    let (mut kind, mut at, mut request) = (entry::NORMAL, Position::default(), &[][..]);
     let mut fields = Fields::of(data);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => kind = field.unsigned()?,
-            3 => index = field.unsigned()?,
+            2 => at.term = field.unsigned()?,
+            3 => at.index = field.unsigned()?,
             4 => request = field.bytes()?,
             _ => {}
         }
     }
+    let members = match kind {
+        entry::CONF_CHANGE => match numbers(request) {
+            Ok([_, kind, member]) => Members::Change {
+                kind,
+                member: MemberId(member),
+            },
+            Err(_) => Members::Unknown,
+        },
+        entry::CONF_CHANGE_V2 => Members::Unknown,
+        _ => Members::Stay,
+    };
     // A kind that nobody knows may do anything.
-    let changes_members = kind == entry::CONF_CHANGE || kind == entry::CONF_CHANGE_V2;
-    let may_add = !changes_members && may_add(request);
-    Ok(Entry { index, may_add })
+    let may_add = members == Members::Stay && may_add(request);
+    Ok(Entry {
+        at,
+        may_add,
+        members,
+    })
 }
 
 /// What is in a request of the v3 store, by the numbers of its fields.
