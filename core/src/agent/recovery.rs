@@ -5,6 +5,8 @@
 //! What was carried out is remembered on the volume too ([`Instruction::is_done`]), so that it is done
 //! once for each volume, however often the pod restarts, and again on a volume that is new.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -27,6 +29,17 @@ pub enum Order {
     Restore,
     /// Put its data aside, and join the cluster as a learner, as soon as that answers.
     Join,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hold => "hold",
+            Self::Alone => "go on alone",
+            Self::Restore => "restore the backup",
+            Self::Join => "join",
+        })
+    }
 }
 
 /// An order, and for which task.

@@ -31,6 +31,10 @@ pub const ALLOW_UNHEALTHY_EVICTION: &str =
 /// Annotation: clears the halt of the upgrade attempt whose number is its value.
 pub const ACKNOWLEDGE_HALT: &str = "druid.gardener.cloud/acknowledge-upgrade-halt";
 
+/// Annotation of an `EtcdOpsTask`: with the value `true`, confirms that a cluster may be recovered from
+/// the loss of its quorum.
+pub const CONFIRM_RECOVERY: &str = "druid.gardener.cloud/confirm-recovery";
+
 /// Annotation of the pod template: the digest of the `ConfigMap`, so that pods follow it.
 pub const CONFIG_CHECKSUM: &str = "checksum/etcd-configmap";
 /// Annotation of a member lease, by the sidecar: whether its peers speak TLS to it.

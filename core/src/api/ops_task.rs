@@ -154,6 +154,10 @@ pub struct RecoverFromQuorumLoss {
     /// Go on even if what was written since the last backup may be lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_data_loss: Option<bool>,
+    /// Give new volumes to the members that join again. Otherwise they keep theirs, with what they had
+    /// moved aside there; a volume that is lost is replaced in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove_volumes: Option<bool>,
     /// How long the members may take to stop.
     #[serde(default = "minute")]
     #[schemars(extend("pattern" = DURATION))]
@@ -277,6 +281,19 @@ pub struct TaskResult {
     /// The member that the cluster was started again from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovered_from: Option<String>,
+    /// What that member was started with: `Member` for its own data, or `Backup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Member", "Backup"]))]
+    pub recovered_with: Option<String>,
+    /// The revision that the cluster began again at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered_revision: Option<i64>,
+    /// The revision up to which the backup was found to be restorable before anything was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_revision: Option<i64>,
+    /// What could have been lost, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub possible_loss: Option<String>,
 }
 
 /// A member that was defragmented.

@@ -34,6 +34,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// For a database that nobody starts as it is: whoever restores it gives it members of its own.
+    pub fn nobody() -> Self {
+        Self {
+            members: BTreeMap::new(),
+            consistent_index: 1,
+            unknown_ttl: Self::UNKNOWN_TTL,
+            bump: None,
+        }
+    }
+
     /// An hour.
     pub const UNKNOWN_TTL: NonZeroU32 = NonZeroU32::MIN.saturating_add(3599);
 }

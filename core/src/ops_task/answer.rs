@@ -22,6 +22,8 @@ pub enum Done {
     Maintained(TaskResult),
     /// The snapshots are one full one now.
     Compacted(Snapshot),
+    /// The cluster is whole again.
+    Recovered(TaskResult),
 }
 
 /// A snapshot that is in the store.
@@ -94,6 +96,28 @@ pub fn covered(status: u16, body: &[u8]) -> Result<Vec<Covered>, Trouble> {
         })
     };
     all.map(|told| covered(told).ok_or_else(unknown)).collect()
+}
+
+/// The answer of `/backup/restorable`: how far a restore on trial has come.
+///
+/// # Errors
+/// Why it is not known, or there is nothing to restore.
+pub fn restorable(status: u16, body: &[u8]) -> Result<Covered, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Restorable {
+        revision: i64,
+        written_at: Timestamp,
+    }
+    if status != 200 {
+        return Err(format!("status {status}: {}", quoted(body)));
+    }
+    let told: Restorable =
+        serde_json::from_slice(body).map_err(|error| format!("{error}: {}", quoted(body)))?;
+    Ok(Covered {
+        revision: told.revision,
+        at: told.written_at,
+    })
 }
 
 /// The answer to [`Take::path`].

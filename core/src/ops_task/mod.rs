@@ -12,7 +12,9 @@ mod job;
 mod leading;
 mod maintenance;
 mod numbers;
+mod obstacle;
 mod progress;
+mod recovery;
 mod seen;
 mod status;
 mod task;
@@ -22,12 +24,14 @@ mod trouble;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use answer::{Covered, Done, Snapshot, covered, latest, newest, taken};
+pub use answer::{Covered, Done, Snapshot, covered, latest, newest, restorable, taken};
 pub use job::{JobSeen, job};
 pub use leading::{Says, leading, places};
 pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
+pub use obstacle::Obstacle;
 pub use progress::Progress;
+pub use recovery::{Backup, Held, Next as Recover, Place, Recovery, Seen as Survivors};
 pub use seen::{
     CA_VOLUME, Cluster, EtcdSeen, Queue, Queued, Sidecar, at_work, ca_certificates, ca_secret,
     next_in_line,
@@ -287,6 +291,9 @@ impl Round<'_> {
             Err(_) if *attempt <= failed => Some(act(Act::Note)),
             Err(trouble) => {
                 let next = later(self.now, self.pause(*attempt));
+                if *attempt == 1 && trouble.rejects() {
+                    return Some(self.end(&Change::rejected(trouble)));
+                }
                 let worth_it = trouble.may_pass()
                     && *attempt < self.limits.attempts
                     && next < later(started, operation.limit);
@@ -343,7 +350,7 @@ impl Round<'_> {
             Ok(cluster) => cluster,
             Err(trouble) => return Some(self.refuse(&trouble)),
         };
-        if started.is_none() && cluster.rolling {
+        if started.is_none() && cluster.rolling && !operation.is_for_the_broken() {
             return Some(Decision {
                 again: Some(later(self.now, QUEUED)),
                 ..self.write(&Change::behind_a_roll())

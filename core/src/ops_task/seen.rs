@@ -37,6 +37,7 @@ pub enum EtcdSeen {
 pub struct Cluster {
     name: String,
     life: Life,
+    replicas: i64,
     /// Whether it has backups.
     pub store: bool,
     /// What the condition says if it is not `True`.
@@ -112,6 +113,7 @@ impl Cluster {
         };
         Self {
             life,
+            replicas: object.spec.replicas.0,
             store: backup.store.is_some(),
             not_ready: not_ready(conditions.unwrap_or_default()),
             port: number.map(drop).ok_or(port),
@@ -173,8 +175,11 @@ impl EtcdSeen {
         let (store, ready) = match operation.kind {
             Kind::Snapshot(_) => (true, true),
             Kind::SnapshotCompaction => (true, false),
-            Kind::Maintenance(_) => (false, false),
+            Kind::Maintenance(_) | Kind::Recovery(_) => (false, false),
         };
+        if matches!(operation.kind, Kind::Recovery(_)) && cluster.replicas == 1 {
+            return Err(Trouble::OneMember(name));
+        }
         match cluster.life {
             Life::Leaves => return Err(Trouble::EtcdLeaving(name)),
             Life::Runs | Life::Hibernates if store && !cluster.store => {
@@ -217,7 +222,7 @@ impl Task {
 pub fn at_work<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Option<&'a str> {
     let works = |task: &&Task| {
         let on_members = task.wanted.as_ref().is_ok_and(|it| match it.kind {
-            Kind::Maintenance(_) => true,
+            Kind::Maintenance(_) | Kind::Recovery(_) => true,
             Kind::Snapshot(_) | Kind::SnapshotCompaction => false,
         });
         task.etcd.as_deref() == Some(etcd)

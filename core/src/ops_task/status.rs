@@ -137,6 +137,7 @@ impl Change {
                 Some(result(snapshot)),
             ),
             Done::Maintained(result) => (result.maintained(), Some(result.clone())),
+            Done::Recovered(result) => (result.recovered(), Some(result.clone())),
         };
         Self {
             result: result.filter(|it| *it != TaskResult::default()),

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
 use super::maintenance::Maintenance;
+use super::recovery::Recovery;
 use crate::api::{
     EtcdOpsTask, EtcdOpsTaskConfig, EtcdOpsTaskStatus, Int32, OnDemandSnapshot, TaskResult, Time,
     names,
@@ -60,6 +61,8 @@ pub enum Kind {
     Maintenance(Maintenance),
     /// One snapshot of the last full one and its deltas, made in the store.
     SnapshotCompaction,
+    /// A cluster again after its quorum was lost.
+    Recovery(Recovery),
 }
 
 /// The task, as what belongs to it names it.
@@ -97,9 +100,6 @@ pub enum Unsupported {
          the task"
     )]
     Unknown,
-    /// A member that this release only knows by name.
-    #[error("spec.config.{0} is not there in this release of druid; update it, or delete the task")]
-    NotYet(&'static str),
     /// Several members of the one-of.
     #[error("spec.config names several operations; make one task for each")]
     Several,
@@ -134,6 +134,24 @@ pub enum Unsupported {
         /// What it has to be.
         remedy: &'static str,
     },
+    /// How long to wait makes no sense.
+    #[error(
+        "spec.config.recoverFromQuorumLoss.{field} is {text:?}; make a task with a time such as 90s or \
+         5m"
+    )]
+    Patience {
+        /// Which field.
+        field: &'static str,
+        /// What it says.
+        text: String,
+    },
+    /// Nobody has confirmed that it is to be done.
+    #[error(
+        "the task has no annotation {}: \"true\": whoever wants the cluster to go on without what may \
+         be lost makes a task with it",
+        names::CONFIRM_RECOVERY
+    )]
+    Unconfirmed,
     /// A delta that is to be final.
     #[error(
         "spec.config.onDemandSnapshot.isFinal is set for a delta; only a full snapshot is final"
@@ -190,15 +208,16 @@ impl Task {
         let status = object.status.clone().unwrap_or_default();
         let created = created(&object.metadata);
         let etcd = object.spec.etcd_name.clone().filter(|it| !it.is_empty());
+        let stage = stage(&status, created);
         let wanted = match &etcd {
-            Some(_) => wanted(&object.spec.config),
+            Some(_) => wanted(&object.spec.config, is_confirmed(&object.metadata, &stage)),
             None => Err(Unsupported::NoEtcd),
         };
         Self {
             etcd,
             wanted,
             keep: seconds(object.spec.ttl_seconds_after_finished, KEPT),
-            stage: stage(&status, created),
+            stage,
             status,
             ..Self::bare(&object.metadata)
         }
@@ -276,7 +295,13 @@ impl Task {
                 | Unsupported::TwoTargets
                 | Unsupported::Target { .. },
             ) => "onDemandMaintenance",
-            Err(Unsupported::NotYet(kind)) => kind,
+            Ok(Operation {
+                kind: Kind::Recovery(_),
+                ..
+            })
+            | Err(Unsupported::Patience { .. } | Unsupported::Unconfirmed) => {
+                "recoverFromQuorumLoss"
+            }
             Err(
                 Unsupported::Unreadable(_)
                 | Unsupported::Unknown
@@ -296,12 +321,24 @@ impl Task {
 }
 
 impl Operation {
+    /// Whether it is what a cluster needs that cannot go on: an upgrade that waits for its members is no
+    /// reason to wait for the upgrade.
+    pub fn is_for_the_broken(&self) -> bool {
+        match self.kind {
+            Kind::Recovery(_) => true,
+            Kind::Snapshot(_) | Kind::Maintenance(_) | Kind::SnapshotCompaction => false,
+        }
+    }
+
     /// Whether it can be seen afterwards that it was done. A delta need not be looked for: asked for
     /// again, it has what is new since. Maintenance tells of each step when it is done.
     pub(super) fn leaves_a_trace(&self) -> bool {
         match &self.kind {
             Kind::Snapshot(Take::Full { .. }) => true,
-            Kind::Snapshot(Take::Delta) | Kind::Maintenance(_) | Kind::SnapshotCompaction => false,
+            Kind::Snapshot(Take::Delta)
+            | Kind::Maintenance(_)
+            | Kind::SnapshotCompaction
+            | Kind::Recovery(_) => false,
         }
     }
 }
@@ -367,7 +404,14 @@ fn seconds(number: Int32, otherwise: i64) -> SignedDuration {
     SignedDuration::from_secs(if number.0 > 0 { number.0 } else { otherwise })
 }
 
-fn wanted(config: &EtcdOpsTaskConfig) -> Result<Operation, Unsupported> {
+/// One that was begun was confirmed.
+fn is_confirmed(metadata: &ObjectMeta, stage: &Stage) -> bool {
+    let annotations = metadata.annotations.as_ref();
+    let confirmed = annotations.and_then(|it| it.get(names::CONFIRM_RECOVERY));
+    *stage != Stage::Waiting || confirmed.is_some_and(|it| it == "true")
+}
+
+fn wanted(config: &EtcdOpsTaskConfig, confirmed: bool) -> Result<Operation, Unsupported> {
     let EtcdOpsTaskConfig {
         on_demand_snapshot,
         on_demand_maintenance,
@@ -387,9 +431,15 @@ fn wanted(config: &EtcdOpsTaskConfig) -> Result<Operation, Unsupported> {
             limit: seconds(asked.timeout_seconds, 10_800),
         })
     });
-    let recovery = recover_from_quorum_loss
-        .as_ref()
-        .map(|_| Err(Unsupported::NotYet("recoverFromQuorumLoss")));
+    let recovery = recover_from_quorum_loss.as_ref().map(|asked| {
+        let recovery = Recovery::of(asked)?;
+        if !confirmed {
+            return Err(Unsupported::Unconfirmed);
+        }
+        let limit = recovery.limit();
+        let kind = Kind::Recovery(recovery);
+        Ok(Operation { kind, limit })
+    });
     let all = [snapshot, maintenance, compaction, recovery];
     let mut named = all.into_iter().flatten();
     match (named.next(), named.next()) {

@@ -124,7 +124,7 @@ fn every_configuration_is_an_operation_or_says_why_not() {
         ),
         (
             json!({ "recoverFromQuorumLoss": {} }),
-            Err(Unsupported::NotYet("recoverFromQuorumLoss")),
+            Err(Unsupported::Unconfirmed),
         ),
         (
             json!({ "onDemandSnapshotCompaction": { "timeoutSeconds": 60 } }),

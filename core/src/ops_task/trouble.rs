@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 use thiserror::Error;
 
+use super::obstacle::Obstacle;
 use super::task::Unsupported;
 
 /// Why a task was not done. What it displays is the `cause` in the status.
@@ -50,6 +51,22 @@ pub enum Trouble {
     /// What is asked for is not there.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// The cluster cannot be recovered.
+    #[error(transparent)]
+    Recovery(#[from] Obstacle),
+    /// It needs no recovery.
+    #[error(
+        "Etcd {0} has one member, which keeps its data or restores its backup by itself as it starts"
+    )]
+    OneMember(String),
+    /// An object of the API server.
+    #[error("{what}: {why}; see whether the API server is well, and what the operator may do")]
+    Object {
+        /// What was to be done with it.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// The port of the sidecar is none.
     #[error("spec.backup.port {port} of Etcd {name} is no port; set one from 1 to 65535")]
     Port {
@@ -236,7 +253,9 @@ impl Trouble {
             Self::Forbidden { .. } => "ERR_INSUFFICIENT_PERMISSIONS",
             Self::NoStore(_) => "ERR_BACKUP_NOT_ENABLED",
             Self::NotReady { .. } | Self::Hibernated(_) => "ERR_ETCD_NOT_READY",
-            Self::Unsupported(_) => "ERR_UNSUPPORTED_CONFIG",
+            Self::Unsupported(_) | Self::OneMember(_) => "ERR_UNSUPPORTED_CONFIG",
+            Self::Recovery(obstacle) => obstacle.code(),
+            Self::Object { .. } => "ERR_API_SERVER",
             Self::CaUnnamed(_) | Self::CaUnknown(_) | Self::CaSecret { .. } => "ERR_GET_CA_SECRET",
             Self::CaKey { .. } => "ERR_CA_DATA_KEY_NOT_FOUND",
             Self::CaCertificate { .. } => "ERR_APPEND_CA_CERTS",
@@ -271,7 +290,9 @@ impl Trouble {
             Self::Forbidden { .. } => "insufficient permissions",
             Self::NoStore(_) => "backup is not enabled for etcd",
             Self::NotReady { .. } | Self::Hibernated(_) => "etcd is not ready",
-            Self::Unsupported(_) => "operation is not supported",
+            Self::Unsupported(_) | Self::OneMember(_) => "operation is not supported",
+            Self::Recovery(obstacle) => obstacle.message(),
+            Self::Object { .. } => "the API server failed",
             Self::CaUnnamed(_) | Self::CaUnknown(_) | Self::CaSecret { .. } => {
                 "failed to get CA secret"
             }
@@ -299,6 +320,11 @@ impl Trouble {
         }
     }
 
+    /// Whether an attempt found out that the task is not to be begun as things are.
+    pub fn rejects(&self) -> bool {
+        matches!(self, Self::Recovery(obstacle) if obstacle.rejects())
+    }
+
     /// Whether it may pass by itself within seconds.
     pub fn may_pass(&self) -> bool {
         match self {
@@ -313,6 +339,7 @@ impl Trouble {
             | Self::Unwell(_)
             | Self::Members(_)
             | Self::Rolling
+            | Self::Object { .. }
             | Self::Step { .. } => true,
             Self::NotTaken { status, .. } => no_may_pass(*status),
             Self::EtcdMissing { .. }
@@ -323,6 +350,8 @@ impl Trouble {
             | Self::NotReady { .. }
             | Self::Hibernated(_)
             | Self::Unsupported(_)
+            | Self::Recovery(_)
+            | Self::OneMember(_)
             | Self::Port { .. }
             | Self::CaSecret { .. }
             | Self::CaKey { .. }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use druid_core::ops_task::{Trouble, Unsupported};
+use druid_core::ops_task::{Obstacle, Trouble, Unsupported};
 use jiff::SignedDuration;
 
 /// What is wrong with the task, its Etcd, or the way to its sidecars.
@@ -30,7 +30,12 @@ fn before() -> Vec<Trouble> {
         Trouble::Hibernated(text("main")),
         Trouble::Unsupported(Unsupported::Unreadable(text("missing field"))),
         Trouble::Unsupported(Unsupported::Unknown),
-        Trouble::Unsupported(Unsupported::NotYet("recoverFromQuorumLoss")),
+        Trouble::Unsupported(Unsupported::Unconfirmed),
+        Trouble::Unsupported(Unsupported::Patience {
+            field: "podReadyTimeout",
+            text: text("soon"),
+        }),
+        Trouble::OneMember(text("main")),
         Trouble::Unsupported(Unsupported::NoMaintenance),
         Trouble::Unsupported(Unsupported::NoCompaction("compactionAge")),
         Trouble::Unsupported(Unsupported::TwoTargets),
@@ -102,6 +107,32 @@ fn meanwhile() -> Vec<Trouble> {
     ]
 }
 
+/// What stands against the recovery of a cluster.
+fn without_quorum() -> Vec<Trouble> {
+    let text = str::to_owned;
+    let member = |name: &str| druid_core::member::MemberName(name.to_owned());
+    let obstacles = [
+        Obstacle::QuorumThere(member("main-1")),
+        Obstacle::NoBackup,
+        Obstacle::Unverified(text(
+            "main-0: status 500: none of the 3 full snapshots can be used",
+        )),
+        Obstacle::NotStopped(text("main-1, main-2")),
+        Obstacle::Unheard(text("main-2")),
+        Obstacle::TwoClusters(member("main-0"), member("main-2")),
+        Obstacle::NothingLeft,
+        Obstacle::NoSeed(text("main-0 to serve")),
+        Obstacle::NotWhole(text("main-2 to join and to vote")),
+        Obstacle::Differ(81),
+    ];
+    let mut all: Vec<_> = obstacles.into_iter().map(Trouble::Recovery).collect();
+    all.push(Trouble::Object {
+        what: text("changing Lease main-0"),
+        why: text("refused"),
+    });
+    all
+}
+
 /// What comes of a request.
 fn after() -> Vec<Trouble> {
     let text = str::to_owned;
@@ -129,7 +160,7 @@ fn after() -> Vec<Trouble> {
 #[test]
 fn every_code_has_its_words() {
     let mut said = String::new();
-    for trouble in [before(), meanwhile(), after()].concat() {
+    for trouble in [before(), meanwhile(), without_quorum(), after()].concat() {
         let again = if trouble.may_pass() { "again" } else { "final" };
         let (code, message) = (trouble.code(), trouble.message());
         writeln!(said, "{code} {again}: {message}: {trouble}").unwrap();

@@ -54,6 +54,25 @@ pub(super) async fn find(
     sidecars: &Sidecars,
     sidecar: &Sidecar,
 ) -> Result<Leading, Trouble> {
+    let (web, bases) = all(client, sidecars, sidecar).await?;
+    let asked = bases
+        .iter()
+        .map(|(pod, base)| async { (pod.clone(), says(&web, base.as_deref()).await) });
+    let said: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
+    let base = bases.get(leading(&said)?).cloned().flatten();
+    let base = base.unwrap_or_default();
+    Ok(Leading { web, base })
+}
+
+/// What the paths of each sidecar are appended to, by pod; `None` for one without an address.
+pub(super) type Bases = BTreeMap<String, Option<String>>;
+
+/// All of them, and a client that trusts them.
+pub(super) async fn all(
+    client: &Client,
+    sidecars: &Sidecars,
+    sidecar: &Sidecar,
+) -> Result<(Web, Bases), Trouble> {
     let (namespace, etcd) = (&sidecar.namespace, &sidecar.etcd);
     let of_pods = matches!(sidecars, Sidecars::Pods);
     let set = if of_pods || sidecar.ca_keys.is_some() {
@@ -75,17 +94,11 @@ pub(super) async fn find(
         Some(_) => "https",
         None => "http",
     };
-    let bases: BTreeMap<_, _> = places
-        .into_iter()
-        .map(|(pod, at)| (pod, at.map(|at| format!("{scheme}://{at}"))))
-        .collect();
-    let asked = bases
-        .iter()
-        .map(|(pod, base)| async { (pod.clone(), says(&web, base.as_deref()).await) });
-    let said: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
-    let base = bases.get(leading(&said)?).cloned().flatten();
-    let base = base.unwrap_or_default();
-    Ok(Leading { web, base })
+    let based = |(pod, at): (String, Option<SocketAddr>)| {
+        let base = at.map(|at| format!("{scheme}://{at}"));
+        (pod, base)
+    };
+    Ok((web, places.into_iter().map(based).collect()))
 }
 
 async fn says(web: &Web, base: Option<&str>) -> Says {

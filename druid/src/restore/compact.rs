@@ -74,14 +74,7 @@ pub(crate) fn compact(
     let created = UnixSeconds::of(now).ok_or(CompactError::Unnameable(now))?;
     let disk = |error| disk(source, error);
     let whole = tempfile::tempfile_in(source.spool).map_err(disk)?;
-    // Whoever restores it gives it members of its own.
-    let plan = Plan {
-        members: std::collections::BTreeMap::new(),
-        consistent_index: 1,
-        unknown_ttl: Plan::UNKNOWN_TTL,
-        bump: None,
-    };
-    let replayed = database::replay(source, &plan, &whole, progress)?;
+    let replayed = database::replay(source, &Plan::nobody(), &whole, progress)?;
     let whole = FileAt::new(whole).map_err(disk)?;
     let smaller = tempfile::tempfile_in(source.spool).map_err(disk)?;
     let (report, unpacked) = shrink(&whole, &smaller, source)?;

@@ -78,6 +78,7 @@ impl Service for Api {
                     serve::text(StatusCode::BAD_REQUEST, why)
                 }
             },
+            "/backup/restorable" => self.restorable().await,
             "/snapshot/latest" => self.snapshot(&request, |it| it.latest()).await,
             _ => serve::text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
@@ -120,6 +121,14 @@ impl Api {
             "coveredAgeSeconds": standing.age,
         });
         json(status, &body)
+    }
+
+    /// By whichever member is asked: nobody leads when it matters.
+    async fn restorable(&self) -> Answer {
+        let Some(snapshots) = &self.snapshots else {
+            return serve::text(StatusCode::METHOD_NOT_ALLOWED, NO_STORE);
+        };
+        answered(snapshots.restorable().await)
     }
 
     fn metrics(&self) -> Answer {
@@ -165,8 +174,7 @@ impl Api {
         take: impl for<'a> FnOnce(&'a dyn Snapshots) -> Later<'a, Result<Value, NoSnapshot>> + Send,
     ) -> Answer {
         let Some(snapshots) = &self.snapshots else {
-            let why = "no store is configured: give --storage-provider\n";
-            return serve::text(StatusCode::METHOD_NOT_ALLOWED, why);
+            return serve::text(StatusCode::METHOD_NOT_ALLOWED, NO_STORE);
         };
         if !self.leads() {
             if request.headers().contains_key(delegate::HEADER) {
@@ -176,12 +184,16 @@ impl Api {
             let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
             return self.delegate.hand_on(path).await;
         }
-        match take(snapshots.as_ref()).await {
-            Ok(body) => json(StatusCode::OK, &body),
-            Err(NoSnapshot(why)) => {
-                serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n"))
-            }
-        }
+        answered(take(snapshots.as_ref()).await)
+    }
+}
+
+const NO_STORE: &str = "no store is configured: give --storage-provider\n";
+
+fn answered(answer: Result<Value, NoSnapshot>) -> Answer {
+    match answer {
+        Ok(body) => json(StatusCode::OK, &body),
+        Err(NoSnapshot(why)) => serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")),
     }
 }
 

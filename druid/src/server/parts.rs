@@ -78,6 +78,8 @@ pub(crate) trait Snapshots: fmt::Debug + Send + Sync {
     fn latest(&self) -> Later<'_, Result<Value, NoSnapshot>>;
     /// Reads a full snapshot again, all of it.
     fn verify(&self, name: String) -> Later<'_, Result<Value, NoSnapshot>>;
+    /// Restores the newest chain without keeping the result: how far does that go?
+    fn restorable(&self) -> Later<'_, Result<Value, NoSnapshot>>;
     /// How the backup stands.
     fn standing(&self) -> Standing;
     /// What the leases are to say.

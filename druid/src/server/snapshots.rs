@@ -132,6 +132,10 @@ impl parts::Snapshots for OfMember {
         Box::pin(async move { self.verifier.verify(&name).await.map_err(NoSnapshot) })
     }
 
+    fn restorable(&self) -> Later<'_, Result<Value, NoSnapshot>> {
+        Box::pin(async { self.verifier.restorable().await.map_err(NoSnapshot) })
+    }
+
     fn standing(&self) -> Standing {
         if self.state.has_changed().is_err() {
             return Standing {

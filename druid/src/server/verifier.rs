@@ -1,13 +1,16 @@
-//! Reads a full snapshot again, all of it.
+//! Reads a full snapshot again, all of it, or the newest chain as a restore would.
 
 use std::path::PathBuf;
 
-use druid_core::backup::listing::Object;
+use druid_core::backup::listing::{Listing, Object};
 use druid_core::backup::names::Kind;
+use druid_core::backup::replay::Plan;
+use druid_core::backup::restorable::{Begin, Loss};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::backups::make;
+use crate::restore::database::{self, Source};
 use crate::restore::read;
 use crate::store::location::Location;
 
@@ -51,6 +54,44 @@ impl Verifier {
             "lastRevision": base.holds.get(),
             "sizeBytes": object.bytes,
             "sha256": sha256,
+        }))
+    }
+
+    /// Restores the newest chain into a file without a name, and says how far that went: `revision`,
+    /// `base`, `deltas`, `writtenAt` of the newest of them, and `bytes` of the database. An error if a
+    /// restore would be refused.
+    pub(crate) async fn restorable(&self) -> Result<Value, String> {
+        let listing = self.location.listing().await.map_err(|it| it.to_string())?;
+        let (all, runtime) = (self.clone(), Handle::current());
+        let work = move || all.replay(&runtime, &listing);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(replayed) => replayed,
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn replay(&self, runtime: &Handle, listing: &Listing) -> Result<Value, String> {
+        make(&self.spool)?;
+        let into = tempfile::tempfile_in(&self.spool);
+        let into = into.map_err(|error| format!("{}: {error}", self.spool.display()))?;
+        let source = Source {
+            runtime,
+            location: &self.location,
+            listing,
+            begin: Begin::Newest,
+            loss: Loss::Refused,
+            spool: &self.spool,
+        };
+        let replayed = database::replay(&source, &Plan::nobody(), &into, &mut |_| {});
+        let replayed = replayed.map_err(|error| error.to_string())?;
+        let chain = &replayed.chain;
+        let newest = chain.deltas.last().map_or(&chain.base, |it| &it.object);
+        Ok(json!({
+            "revision": replayed.report.revision.get(),
+            "base": last(&chain.base),
+            "deltas": chain.deltas.len(),
+            "writtenAt": newest.key.name.created().time().to_string(),
+            "bytes": replayed.bytes,
         }))
     }
 }

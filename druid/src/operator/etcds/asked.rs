@@ -1,12 +1,20 @@
 //! The members of an Etcd, for whoever works on them beside its controller.
 
+use std::collections::BTreeMap;
+
+use druid_core::agent::recovery::{INSTRUCTION, Instruction, REPORT};
 use druid_core::api;
 use druid_core::duration::GoDuration;
 use druid_core::member::MemberName;
 use druid_core::observed::Etcd;
-use druid_core::ops_task::{self, Owner, Sidecar, Trouble};
+use druid_core::ops_task::{self, Owner, Place, Sidecar, Trouble};
 use druid_core::render::{HostPaths, Provider, Spec};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::ResourceExt as _;
+use kube::api::{ApiResource, DynamicObject};
+use serde_json::json;
 
 use super::apis::Apis;
 use super::members::{self, Clients};
@@ -59,6 +67,111 @@ impl Cluster {
         Ok((members, survey.etcd))
     }
 
+    /// The places of its members as they are now, and what they answer.
+    ///
+    /// # Errors
+    /// If the API server does not tell.
+    pub(in crate::operator) async fn survivors(&mut self) -> Result<Survivors, Trouble> {
+        let etcd = self.etcd().await?;
+        let (spec, world) = self.world(&etcd).await?;
+        let leases = self.apis.leases(&self.named).await;
+        let leases = leases.map_err(|error| failed(&error))?;
+        let mut places = BTreeMap::new();
+        for ordinal in 0..spec.replicas {
+            let (member, pod) = (spec.member(ordinal), spec.pod(ordinal));
+            let claim = match claim_of(&world, &pod) {
+                Some(name) => {
+                    let claim = self.apis.claim(&self.named.namespace, &name).await;
+                    claim.map_err(|error| failed(&error))?
+                }
+                None => None,
+            };
+            let lease = leases.iter().find(|it| it.name_any() == member);
+            let place = Place::of(world.pods.get(&pod), claim.as_ref(), lease);
+            places.insert(MemberName(member), place);
+        }
+        let certificates = Box::pin(members::certificates(&self.apis, &spec)).await;
+        let certificates = certificates.map_err(|error| failed(&error))?;
+        let members = world::clients(&mut self.clients, &spec, &world, &certificates);
+        let survey = Box::pin(world.survey(&spec, &members)).await;
+        Ok(Survivors {
+            places,
+            members,
+            etcd: survey.etcd,
+        })
+    }
+
+    /// Writes what a member is told into its lease, or takes it away.
+    ///
+    /// # Errors
+    /// If the API server does not take it.
+    pub(in crate::operator) async fn instruct(
+        &self,
+        member: &MemberName,
+        told: Option<&Instruction>,
+    ) -> Result<(), Trouble> {
+        let patch = match told {
+            Some(told) => json!({ INSTRUCTION: told.to_text() }),
+            None => json!({ INSTRUCTION: null, REPORT: null }),
+        };
+        let patch = json!({ "metadata": { "annotations": patch } });
+        let lease = ApiResource::erase::<Lease>(&());
+        let changed = self
+            .apis
+            .change(&self.named.namespace, &lease, &member.0, &patch);
+        changed.await.map_err(|error| Trouble::Object {
+            what: format!("changing Lease {member}"),
+            why: error.to_string(),
+        })
+    }
+
+    /// Deletes the pod or the claim of a member, and no other of its name.
+    ///
+    /// # Errors
+    /// If the API server does not.
+    pub(in crate::operator) async fn delete(
+        &self,
+        member: &MemberName,
+        what: Goes,
+        uid: &str,
+    ) -> Result<(), Trouble> {
+        let etcd = self.etcd().await?;
+        let (spec, world) = self.world(&etcd).await?;
+        let pods = (0..spec.replicas).map(|it| (spec.member(it), spec.pod(it)));
+        let pod = pods.into_iter().find(|(name, _)| *name == member.0);
+        let Some((_, pod)) = pod else { return Ok(()) };
+        let (kind, name) = match what {
+            Goes::Pod => (ApiResource::erase::<Pod>(&()), pod),
+            Goes::Claim => match claim_of(&world, &pod) {
+                Some(claim) => (ApiResource::erase::<PersistentVolumeClaim>(&()), claim),
+                None => return Ok(()),
+            },
+        };
+        let mut object = DynamicObject::new(&name, &kind);
+        object.metadata.uid = Some(uid.to_owned());
+        let deleted = self
+            .apis
+            .delete_child(&self.named.namespace, &kind, &object);
+        deleted.await.map_err(|error| Trouble::Object {
+            what: format!("deleting {} {name}", kind.kind),
+            why: error.to_string(),
+        })
+    }
+
+    /// What the status of a task says of its result; `None` if there is no such task any more.
+    ///
+    /// # Errors
+    /// If the API server does not tell.
+    pub(in crate::operator) async fn result(
+        &self,
+        task: &Owner,
+    ) -> Result<Option<api::TaskResult>, Trouble> {
+        let found = self.apis.task(&self.named.namespace, &task.name).await;
+        let found = found.map_err(|error| failed(&error))?;
+        let found = found.filter(|it| it.metadata.uid.as_ref() == Some(&task.uid));
+        Ok(found.map(|it| it.status.and_then(|it| it.result).unwrap_or_default()))
+    }
+
     /// The Job that compacts its snapshots for a task.
     ///
     /// # Errors
@@ -101,6 +214,30 @@ impl Cluster {
         let world = Box::pin(world::world(&self.apis, &self.named, &spec)).await;
         Ok((spec, world.map_err(|error| failed(&error))?))
     }
+}
+
+/// The claim of a pod, by the name that its StatefulSet gives it.
+fn claim_of(world: &World, pod: &str) -> Option<String> {
+    let spec = world.set.as_ref()?.spec.as_ref()?;
+    let template = spec.volume_claim_templates.as_ref()?.first()?;
+    Some(format!("{}-{pod}", template.metadata.name.as_ref()?))
+}
+
+/// What is there while a cluster is recovered.
+pub(in crate::operator) struct Survivors {
+    /// By member.
+    pub(in crate::operator) places: BTreeMap<MemberName, Place>,
+    /// Those that have an address.
+    pub(in crate::operator) members: Vec<(MemberName, Client)>,
+    /// What they answer.
+    pub(in crate::operator) etcd: Etcd,
+}
+
+/// What of a member is deleted.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::operator) enum Goes {
+    Pod,
+    Claim,
 }
 
 fn failed(error: &dyn std::error::Error) -> Trouble {

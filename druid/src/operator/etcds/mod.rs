@@ -30,7 +30,7 @@ use druid_core::render::{Release, Settings as RenderSettings};
 use druid_core::version::Version;
 use kube::Client;
 
-pub(super) use asked::Cluster;
+pub(super) use asked::{Cluster, Goes, Survivors};
 pub(crate) use numbers::Counts;
 
 use crate::operator::known::Named;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::api::Apis;
 use super::works::Tell;
-use super::{compaction, maintain};
+use super::{compaction, maintain, recover};
 use crate::clock::now;
 use crate::operator::leading::{self, LISTING, Leading, Sidecars, unanswered};
 
@@ -35,6 +35,9 @@ pub(super) async fn attempt(
             Kind::Maintenance(wanted) => {
                 let by = Instant::now() + left;
                 maintain::attempt(&apis, &sidecars, &attempt, wanted, by, &tell).await
+            }
+            Kind::Recovery(wanted) => {
+                Box::pin(recover::attempt(&apis, &sidecars, &attempt, wanted, &tell)).await
             }
             Kind::SnapshotCompaction => {
                 Box::pin(compaction::attempt(&apis, &sidecars, &attempt, &tell)).await

@@ -10,6 +10,7 @@ mod compaction;
 mod maintain;
 mod queue;
 mod reconcile;
+mod recover;
 #[cfg(test)]
 pub(super) mod tests;
 mod works;

@@ -14,7 +14,7 @@ use super::api::Apis;
 use super::attempt::attempt;
 use super::queue::{heirs, others, parse};
 use super::works::{Ending, Works};
-use super::{Object, Settings};
+use super::{Object, Settings, recover};
 use crate::clock::now;
 use crate::operator::request::ApiError;
 
@@ -100,7 +100,10 @@ async fn carry_out(
         None => {}
         Some(Act::AskEtcd) => return Ok(Action::requeue(TAKEN)),
         Some(Act::AddFinalizer) => context.apis.add_finalizer(object).await?,
-        Some(Act::RemoveFinalizer) => context.apis.remove_finalizer(object).await?,
+        Some(Act::RemoveFinalizer) => {
+            recover::release(&context.apis, task).await?;
+            context.apis.remove_finalizer(object).await?;
+        }
         Some(Act::Delete) => context.apis.delete(object).await?,
         Some(Act::Start(what)) => {
             let (apis, sidecars) = (context.apis.clone(), context.settings.sidecars.clone());

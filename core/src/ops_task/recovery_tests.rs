@@ -1,0 +1,727 @@
+//! The decision against a small model of members that do as they are told, and each reason not to go on.
+
+use serde_json::json;
+
+use super::*;
+use crate::member::MemberId;
+use crate::observed::{Listed, Status};
+use crate::version::{Minor, Version};
+
+const TASK: &str = "task";
+const BEGAN: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn wanted(allow_data_loss: bool, remove_volumes: bool) -> Recovery {
+    Recovery {
+        allow_data_loss,
+        remove_volumes,
+        stop: SignedDuration::from_secs(60),
+        pod: SignedDuration::from_secs(180),
+        whole: SignedDuration::from_secs(300),
+    }
+}
+
+fn restorable_to(revision: i64) -> Backup {
+    Backup::Restorable {
+        revision,
+        written: BEGAN,
+    }
+}
+
+fn data(term: u64, index: u64, revision: i64) -> Holding {
+    Holding::Data {
+        cluster: "c".to_owned(),
+        term,
+        index,
+        revision,
+    }
+}
+
+/// Members that do as they are told, a step after they were.
+#[derive(Clone, Debug)]
+struct World {
+    places: BTreeMap<MemberName, Place>,
+    holds: BTreeMap<MemberName, Holding>,
+    cluster: Vec<MemberName>,
+    backup: Backup,
+    result: TaskResult,
+    hashes: Option<Hashes>,
+    counter: u32,
+    revision: i64,
+    seconds: i64,
+}
+
+impl World {
+    fn of(holds: &[Holding], backup: Backup) -> Self {
+        let name = |at: usize| MemberName(format!("m-{at}"));
+        let place = |at: usize| Place {
+            pod: Some(held(&format!("pod-{at}"), true)),
+            claim: Some(held(&format!("claim-{at}"), false)),
+            lost: None,
+            told: None,
+            says: None,
+        };
+        Self {
+            places: (0..holds.len()).map(|at| (name(at), place(at))).collect(),
+            holds: (0..holds.len())
+                .map(|at| (name(at), holds[at].clone()))
+                .collect(),
+            cluster: Vec::new(),
+            backup,
+            result: TaskResult::default(),
+            hashes: None,
+            counter: 0,
+            revision: 0,
+            seconds: 0,
+        }
+    }
+
+    fn place(&mut self, at: usize) -> &mut Place {
+        self.places.get_mut(&MemberName(format!("m-{at}"))).unwrap()
+    }
+
+    fn etcd(&self) -> Etcd {
+        let status = |name: &MemberName| {
+            if !self.cluster.contains(name) {
+                return Answer::Silent("it does not run".to_owned());
+            }
+            Answer::Status(Status {
+                id: MemberId(1),
+                version: Version::new(3, 5, 27),
+                cluster_version: Some(Minor::new(3, 5)),
+                leader: MemberId(1),
+                term: 1,
+                raft_index: 1,
+                raft_applied_index: 1,
+                revision: self.revision,
+                db_size: 1,
+                db_size_in_use: 1,
+                quota: None,
+                learner: false,
+                ready: Ok(()),
+                errors: Vec::new(),
+            })
+        };
+        let listed = |name: &MemberName| Listed {
+            id: MemberId(1),
+            name: name.clone(),
+            learner: false,
+        };
+        Etcd {
+            members: self
+                .places
+                .keys()
+                .map(|it| (it.clone(), status(it)))
+                .collect(),
+            membership: if self.cluster.is_empty() {
+                Answered::Unknown("no member answers".to_owned())
+            } else {
+                Answered::Known(self.cluster.iter().map(listed).collect())
+            },
+            alarms: Answered::Known(Vec::new()),
+        }
+    }
+
+    /// `asked`: whether this process has had the backup restored on trial.
+    fn next(&self, wanted: &Recovery, asked: bool) -> Result<Next, Obstacle> {
+        let not_asked = match self.backup {
+            Backup::None => Backup::None,
+            _ => Backup::NotAsked,
+        };
+        let serving = self.cluster.iter().map(|it| (it.clone(), self.revision));
+        wanted.next(&Seen {
+            task: TASK,
+            began: BEGAN,
+            now: BEGAN + SignedDuration::from_secs(self.seconds),
+            result: &self.result,
+            places: &self.places,
+            etcd: &self.etcd(),
+            serving: &serving.collect(),
+            backup: if asked { &self.backup } else { &not_asked },
+            hashes: self.hashes.as_ref(),
+        })
+    }
+
+    fn act(&mut self, next: &Next) {
+        match next {
+            Next::Tell(all) => {
+                for (name, told) in all {
+                    self.places.get_mut(name).unwrap().told = Some(told.clone());
+                }
+            }
+            Next::DeletePod(name, uid) => {
+                let place = self.places.get_mut(name).unwrap();
+                assert_eq!(place.pod.as_ref().map(|it| &it.uid), Some(uid));
+                self.counter += 1;
+                place.pod = Some(held(&format!("new-pod-{}", self.counter), true));
+                if place.claim.as_ref().is_some_and(|it| it.leaves) {
+                    place.claim = Some(held(&format!("new-claim-{}", self.counter), false));
+                    self.holds.insert(name.clone(), Holding::Nothing);
+                }
+            }
+            Next::DeleteClaim(name, uid) => {
+                let claim = self.places.get_mut(name).unwrap().claim.as_mut().unwrap();
+                assert_eq!(claim.uid, *uid);
+                claim.leaves = true;
+            }
+            Next::Record(result) => self.result = result.as_ref().clone(),
+            Next::Compare => {
+                let (revision, hash) = (self.revision, 1);
+                self.hashes = Some(Hashes::Equal { revision, hash });
+            }
+            Next::Clear => self.places.values_mut().for_each(|it| it.told = None),
+            Next::VerifyBackup | Next::Wait(_) | Next::Finished => {}
+        }
+    }
+
+    /// One member does what it is told, if it can.
+    fn obey(&mut self) {
+        self.seconds += 1;
+        for (name, place) in &mut self.places {
+            let Some(told) = place.told.clone() else {
+                continue;
+            };
+            let new = place
+                .pod
+                .as_ref()
+                .is_some_and(|it| Some(&it.uid) != told.pod.as_ref());
+            let report = match told.order {
+                Order::Hold if new => told.report(Course::Holds {
+                    data: self.holds[name].clone(),
+                }),
+                Order::Hold => continue,
+                Order::Alone => {
+                    let Holding::Data { revision, .. } = self.holds[name] else {
+                        panic!("{name} has nothing to go on with");
+                    };
+                    self.revision = self.revision.max(revision);
+                    told.report(Course::Done)
+                }
+                Order::Restore => {
+                    let Backup::Restorable { revision, .. } = self.backup else {
+                        panic!("there is nothing to restore");
+                    };
+                    self.revision = self.revision.max(revision);
+                    told.report(Course::Done)
+                }
+                Order::Join if self.cluster.is_empty() => continue,
+                Order::Join => told.report(Course::Done),
+            };
+            if report.course == Course::Done && !self.cluster.contains(name) {
+                self.cluster.push(name.clone());
+            }
+            if place.says.as_ref() != Some(&report) {
+                place.says = Some(report);
+                return;
+            }
+        }
+    }
+
+    /// Until the end; the process that decides is a new one before every `crash`th decision.
+    fn run(&mut self, wanted: &Recovery, crash: usize) -> Vec<Next> {
+        let mut steps = Vec::new();
+        let mut asked = false;
+        for round in 0..200 {
+            if crash > 0 && round % crash == 0 {
+                (asked, self.hashes) = (false, None);
+            }
+            let next = self.next(wanted, asked).unwrap();
+            if next == Next::Finished {
+                return steps;
+            }
+            self.act(&next);
+            asked |= next == Next::VerifyBackup;
+            if matches!(next, Next::Wait(_) | Next::Record(_)) {
+                self.obey();
+            }
+            if !matches!(next, Next::Wait(_)) {
+                steps.push(next);
+            }
+        }
+        panic!("it does not end: {self:#?} {steps:#?}");
+    }
+}
+
+fn held(uid: &str, ran: bool) -> Held {
+    Held {
+        uid: uid.to_owned(),
+        leaves: false,
+        ran,
+    }
+}
+
+fn orders(steps: &[Next]) -> Vec<(String, Order)> {
+    let mut orders = Vec::new();
+    for step in steps {
+        if let Next::Tell(all) = step {
+            orders.extend(all.iter().map(|(name, it)| (name.0.clone(), it.order)));
+        }
+    }
+    orders
+}
+
+fn seeds(steps: &[Next]) -> Vec<(String, Order)> {
+    let mut all = orders(steps);
+    all.retain(|(_, order)| matches!(order, Order::Alone | Order::Restore));
+    all
+}
+
+#[test]
+fn whoever_is_ahead_of_the_backup_is_the_seed_and_the_others_join_it() {
+    let holds = [data(2, 9, 90), data(2, 11, 110), Holding::Nothing];
+    for crash in 0..6 {
+        let mut world = World::of(&holds, restorable_to(100));
+        // One that crashes at each decision never has the answer of a trial that it asked for.
+        if crash == 1 {
+            continue;
+        }
+        let steps = world.run(&wanted(false, false), crash);
+        assert_eq!(seeds(&steps), [("m-1".to_owned(), Order::Alone)], "{crash}");
+        let expected: Vec<_> = [
+            ("m-0", Order::Hold),
+            ("m-1", Order::Hold),
+            ("m-2", Order::Hold),
+            ("m-1", Order::Alone),
+            ("m-0", Order::Join),
+            ("m-2", Order::Join),
+        ]
+        .map(|(name, order)| (name.to_owned(), order))
+        .into();
+        assert_eq!(orders(&steps), expected);
+        assert_eq!(world.cluster.len(), 3);
+        let result = &world.result;
+        assert_eq!(result.recovered_from.as_deref(), Some("m-1"));
+        assert_eq!(result.recovered_with.as_deref(), Some("Member"));
+        assert_eq!(result.recovered_revision, Some(110));
+        assert!(world.places.values().all(|it| it.told.is_none()));
+        // Each pod once, and no volume.
+        let pods = steps.iter().filter(|it| matches!(it, Next::DeletePod(..)));
+        assert_eq!(pods.count(), 3);
+        assert!(!steps.iter().any(|it| matches!(it, Next::DeleteClaim(..))));
+    }
+}
+
+#[test]
+fn the_backup_is_restored_if_no_member_reaches_it() {
+    let holds = [data(2, 9, 90), Holding::Nothing, Holding::Nothing];
+    let mut world = World::of(&holds, restorable_to(100));
+    let steps = world.run(&wanted(false, false), 0);
+    // By one that has nothing to put aside.
+    assert_eq!(seeds(&steps), [("m-1".to_owned(), Order::Restore)]);
+    let result = &world.result;
+    assert_eq!(result.recovered_with.as_deref(), Some("Backup"));
+    assert_eq!(result.recovered_revision, Some(100));
+    assert_eq!(result.backup_revision, Some(100));
+    let said = result.recovered();
+    assert!(
+        said.starts_with("Recovered from m-1 with the backup, at revision 100"),
+        "{said}"
+    );
+    assert!(said.contains("after revision 100"), "{said}");
+    // As new as the backup is enough.
+    let mut world = World::of(&[data(2, 9, 100), Holding::Nothing], restorable_to(100));
+    let steps = world.run(&wanted(false, false), 0);
+    assert_eq!(seeds(&steps), [("m-0".to_owned(), Order::Alone)]);
+}
+
+#[test]
+fn the_log_and_not_the_revision_says_who_is_up_to_date() {
+    for (holds, seed) in [
+        ([data(3, 5, 50), data(2, 9, 90)], "m-0"),
+        ([data(2, 8, 90), data(2, 9, 80)], "m-1"),
+        ([data(2, 9, 90), data(2, 9, 90)], "m-0"),
+    ] {
+        let mut world = World::of(&holds, restorable_to(10));
+        let steps = world.run(&wanted(false, false), 0);
+        assert_eq!(seeds(&steps), [(seed.to_owned(), Order::Alone)]);
+    }
+}
+
+#[test]
+fn volumes_are_replaced_if_asked_for_and_never_that_of_the_seed() {
+    let holds = [data(2, 9, 90), data(2, 11, 110), Holding::Nothing];
+    let mut world = World::of(&holds, restorable_to(100));
+    let steps = world.run(&wanted(false, true), 0);
+    let claims: Vec<_> = steps
+        .iter()
+        .filter_map(|it| match it {
+            Next::DeleteClaim(name, uid) => Some((name.0.as_str(), uid.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(claims, [("m-0", "claim-0"), ("m-2", "claim-2")]);
+    let of = |step: &Next| steps.iter().position(|it| it == step).unwrap();
+    let recorded = steps.iter().position(|it| matches!(it, Next::Record(_)));
+    let deleted = of(&Next::DeleteClaim(
+        MemberName("m-0".to_owned()),
+        "claim-0".to_owned(),
+    ));
+    assert!(
+        recorded.unwrap() < deleted,
+        "what they held is kept until the seed serves"
+    );
+    assert_eq!(world.cluster.len(), 3);
+}
+
+#[test]
+fn nothing_is_changed_while_quorum_is_there_or_the_backup_is_not_good() {
+    let mut world = World::of(&[data(1, 1, 1), data(1, 1, 1)], restorable_to(1));
+    world.cluster = vec![MemberName("m-1".to_owned())];
+    let obstacle = world.next(&wanted(true, false), true).unwrap_err();
+    assert_eq!(
+        obstacle,
+        Obstacle::QuorumThere(MemberName("m-1".to_owned()))
+    );
+    assert!(obstacle.rejects());
+    let of = |backup| World::of(&[data(1, 1, 1), Holding::Nothing], backup);
+    let none = of(Backup::None).next(&wanted(false, false), true);
+    assert_eq!(none, Err(Obstacle::NoBackup));
+    let bad = of(Backup::Unverified("x".to_owned()));
+    let refused = bad.next(&wanted(false, false), true);
+    assert_eq!(refused, Err(Obstacle::Unverified("x".to_owned())));
+    assert!(refused.unwrap_err().rejects());
+    // Somebody accepts that.
+    for backup in [Backup::None, Backup::Unverified("x".to_owned())] {
+        let mut world = of(backup);
+        let steps = world.run(&wanted(true, false), 0);
+        assert_eq!(seeds(&steps), [("m-0".to_owned(), Order::Alone)]);
+    }
+}
+
+#[test]
+fn a_quorum_that_comes_back_ends_it_as_long_as_there_is_no_seed() {
+    let mut world = World::of(
+        &[data(1, 1, 1), data(1, 1, 1), data(1, 1, 1)],
+        restorable_to(1),
+    );
+    let next = world.next(&wanted(false, false), true).unwrap();
+    world.act(&next);
+    world.cluster = vec![MemberName("m-1".to_owned())];
+    let deletion = world.next(&wanted(false, false), true).unwrap();
+    assert!(matches!(deletion, Next::DeletePod(..)), "{deletion:?}");
+    for at in 0..3 {
+        world.place(at).pod = Some(held(&format!("new-{at}"), true));
+    }
+    let there = world.next(&wanted(false, false), true);
+    assert!(matches!(there, Err(Obstacle::QuorumThere(_))), "{there:?}");
+}
+
+/// A pod that cannot be stopped may run an etcd: two clusters would come of it.
+#[test]
+fn a_pod_that_does_not_stop_is_waited_for_whatever_may_be_lost() {
+    for allow in [false, true] {
+        let mut world = World::of(&[data(1, 1, 1), Holding::Nothing], restorable_to(1));
+        let next = world.next(&wanted(allow, false), true).unwrap();
+        world.act(&next);
+        for at in 0..2 {
+            world.place(at).pod.as_mut().unwrap().leaves = true;
+        }
+        world.seconds = 59;
+        let waits = world.next(&wanted(allow, false), true).unwrap();
+        assert_eq!(waits, Next::Wait("the pods of m-0, m-1 to stop".to_owned()));
+        world.seconds = 60;
+        let late = world.next(&wanted(allow, false), true).unwrap_err();
+        assert_eq!(late, Obstacle::NotStopped("m-0, m-1".to_owned()));
+        assert!(!late.rejects());
+    }
+}
+
+/// All but `m-1` say what they hold.
+fn one_is_silent(allow: bool) -> World {
+    let mut world = World::of(
+        &[data(1, 5, 5), data(1, 6, 6), Holding::Nothing],
+        restorable_to(1),
+    );
+    let next = world.next(&wanted(allow, false), true).unwrap();
+    world.act(&next);
+    for at in 0..3 {
+        world.place(at).pod = Some(held(&format!("new-{at}"), at != 1));
+    }
+    world.holds.remove(&MemberName("m-1".to_owned()));
+    for at in [0, 2] {
+        let name = MemberName(format!("m-{at}"));
+        let holds = world.holds[&name].clone();
+        let told = world.place(at).told.clone().unwrap();
+        world.place(at).says = Some(told.report(Course::Holds { data: holds }));
+    }
+    world
+}
+
+#[test]
+fn who_does_not_say_what_it_holds_counts_as_lost_only_if_that_is_allowed_and_it_cannot_run() {
+    for allow in [false, true] {
+        let mut world = one_is_silent(allow);
+        world.seconds = 239;
+        let waits = world.next(&wanted(allow, false), true).unwrap();
+        assert_eq!(waits, Next::Wait("m-1 to say what they hold".to_owned()));
+        world.seconds = 240;
+        let late = world.next(&wanted(allow, false), true);
+        if allow {
+            let told = Instruction::new(TASK, Order::Alone);
+            let expected = BTreeMap::from([(MemberName("m-0".to_owned()), told)]);
+            assert_eq!(late, Ok(Next::Tell(expected)));
+        } else {
+            assert_eq!(late, Err(Obstacle::Unheard("m-1".to_owned())));
+        }
+        // Its etcd may run.
+        world.place(1).pod = Some(held("new-1", true));
+        let late = world.next(&wanted(allow, false), true);
+        assert_eq!(late, Err(Obstacle::Unheard("m-1".to_owned())));
+    }
+}
+
+#[test]
+fn a_member_whose_volume_is_lost_is_not_waited_for_and_gets_a_new_one() {
+    let mut world = one_is_silent(false);
+    world.place(1).lost = Some("lost".to_owned());
+    let next = world.next(&wanted(false, false), true).unwrap();
+    assert_eq!(seeds(&[next]), [("m-0".to_owned(), Order::Alone)]);
+    let place = world.place(1).clone();
+    world.result.recovered_from = Some("m-0".to_owned());
+    let alone = Instruction::new(TASK, Order::Alone);
+    world.place(0).says = Some(alone.report(Course::Done));
+    world.place(0).told = Some(alone);
+    let Next::Tell(joins) = world.next(&wanted(false, false), true).unwrap() else {
+        panic!("they are told to join");
+    };
+    let told = &joins[&MemberName("m-1".to_owned())];
+    assert_eq!(told.volume, place.claim.map(|it| it.uid));
+    assert_eq!(told.pod.as_deref(), Some("new-1"));
+    assert_eq!(joins[&MemberName("m-2".to_owned())].volume, None);
+}
+
+/// It may have read its lease before it was told.
+#[test]
+fn a_pod_that_came_while_it_was_told_is_replaced_once() {
+    let mut world = World::of(&[data(1, 1, 1), Holding::Nothing], restorable_to(1));
+    world.place(1).pod = None;
+    let next = world.next(&wanted(false, false), true).unwrap();
+    world.act(&next);
+    world.place(0).pod = Some(held("new-0", true));
+    world.place(1).pod = Some(held("early", true));
+    world.seconds = 59;
+    assert!(matches!(
+        world.next(&wanted(false, false), true),
+        Ok(Next::Wait(_))
+    ));
+    world.seconds = 60;
+    let again = world.next(&wanted(false, false), true).unwrap();
+    // m-0 had one before: it is not told again.
+    let told = Instruction {
+        pod: Some("early".to_owned()),
+        ..Instruction::new(TASK, Order::Hold)
+    };
+    let expected = BTreeMap::from([(MemberName("m-1".to_owned()), told)]);
+    assert_eq!(again, Next::Tell(expected));
+    world.act(&again);
+    let name = MemberName("m-1".to_owned());
+    let next = world.next(&wanted(false, false), true);
+    assert_eq!(next, Ok(Next::DeletePod(name, "early".to_owned())));
+}
+
+#[test]
+fn what_cannot_be_recovered_from_is_told() {
+    let held = |holds: &[Holding], backup: Backup| {
+        let mut world = World::of(holds, backup);
+        for (at, hold) in holds.iter().enumerate() {
+            let told = Instruction::new(TASK, Order::Hold);
+            world.place(at).says = Some(told.report(Course::Holds { data: hold.clone() }));
+            world.place(at).told = Some(told);
+        }
+        world.next(&wanted(true, false), true)
+    };
+    let broken = Holding::Broken {
+        why: "x".to_owned(),
+    };
+    let nothing = held(&[Holding::Nothing, broken.clone()], Backup::None);
+    assert_eq!(nothing, Err(Obstacle::NothingLeft));
+    let other = Holding::Data {
+        cluster: "d".to_owned(),
+        term: 9,
+        index: 9,
+        revision: 9,
+    };
+    let two = held(&[data(1, 1, 1), Holding::Nothing, other], restorable_to(1));
+    let names = |at: usize| MemberName(format!("m-{at}"));
+    assert_eq!(two, Err(Obstacle::TwoClusters(names(0), names(2))));
+    // Broken data is put aside.
+    let told = Instruction::new(TASK, Order::Restore);
+    let restore = held(&[broken.clone(), broken], restorable_to(1));
+    assert_eq!(restore, Ok(Next::Tell(BTreeMap::from([(names(0), told)]))));
+}
+
+/// A seed that serves, and others that were told.
+fn joining() -> World {
+    let mut world = World::of(&[data(1, 5, 5), Holding::Nothing], restorable_to(1));
+    let alone = Instruction::new(TASK, Order::Alone);
+    world.place(0).says = Some(alone.report(Course::Done));
+    world.place(0).told = Some(alone);
+    world.place(1).told = Some(Instruction::new(TASK, Order::Join));
+    world.result.recovered_from = Some("m-0".to_owned());
+    world.cluster = vec![MemberName("m-0".to_owned())];
+    world
+}
+
+#[test]
+fn the_seed_counts_once_it_has_done_as_it_was_told_and_serves_alone() {
+    let fresh = || {
+        let mut world = joining();
+        world.result = TaskResult::default();
+        world.place(1).told = Some(Instruction::new(TASK, Order::Hold));
+        world
+    };
+    let is_recorded = |world: &World| {
+        let next = world.next(&wanted(false, false), true).unwrap();
+        matches!(next, Next::Record(_))
+    };
+    assert!(is_recorded(&fresh()));
+    let mut world = fresh();
+    world.place(0).says = None;
+    assert!(!is_recorded(&world));
+    let before = Instruction::new("before", Order::Alone);
+    world.place(0).says = Some(before.report(Course::Done));
+    assert!(!is_recorded(&world), "a report of another task");
+    let mut world = fresh();
+    world.cluster.push(MemberName("m-1".to_owned()));
+    assert!(!is_recorded(&world), "others are members of it");
+    let mut world = fresh();
+    world.cluster.clear();
+    assert!(!is_recorded(&world));
+    let why = Course::Failed {
+        why: "no space".to_owned(),
+    };
+    world.place(0).says = Some(Instruction::new(TASK, Order::Alone).report(why));
+    let waits = world.next(&wanted(false, false), true).unwrap();
+    assert!(waits.to_string().contains("no space"), "{waits}");
+    world.seconds = 420;
+    let late = world.next(&wanted(false, false), true).unwrap_err();
+    assert!(
+        matches!(&late, Obstacle::NoSeed(why) if why.contains("no space")),
+        "{late}"
+    );
+}
+
+#[test]
+fn it_is_done_once_all_vote_serve_and_hold_the_same() {
+    let mut world = joining();
+    let next = |world: &World| world.next(&wanted(false, false), true);
+    let waits = next(&world).unwrap().to_string();
+    assert_eq!(waits, "Waits for m-1 to join and to vote");
+    world.seconds = 720;
+    assert!(matches!(next(&world), Err(Obstacle::NotWhole(_))));
+    world.cluster.push(MemberName("m-1".to_owned()));
+    assert_eq!(next(&world), Ok(Next::Compare));
+    for (hashes, expected) in [
+        (
+            Hashes::Equal {
+                revision: 5,
+                hash: 1,
+            },
+            Ok(Next::Clear),
+        ),
+        (
+            Hashes::Different {
+                revision: 5,
+                hashes: BTreeMap::new(),
+            },
+            Err(Obstacle::Differ(5)),
+        ),
+    ] {
+        world.hashes = Some(hashes);
+        assert_eq!(next(&world), expected);
+    }
+    world.hashes = Some(Hashes::Unknown("busy".to_owned()));
+    world.seconds = 719;
+    assert!(matches!(next(&world), Ok(Next::Wait(_))));
+    world.cluster.push(MemberName("x".to_owned()));
+    assert!(matches!(next(&world), Ok(Next::Wait(_))), "one too many");
+}
+
+#[test]
+fn what_was_done_is_not_begun_again_when_the_instructions_are_gone() {
+    let mut world = World::of(&[data(1, 5, 5), Holding::Nothing], restorable_to(1));
+    world.result.recovered_from = Some("m-0".to_owned());
+    assert_eq!(world.next(&wanted(true, true), true), Ok(Next::Finished));
+    // And instructions of another task are none of ours.
+    world.result = TaskResult::default();
+    world.place(0).told = Some(Instruction::new("before", Order::Alone));
+    let next = world.next(&wanted(false, false), true).unwrap();
+    assert_eq!(orders(&[next]).len(), 2);
+}
+
+#[test]
+fn a_member_that_turns_out_to_be_behind_the_backup_is_told_of() {
+    let mut world = joining();
+    world.result = TaskResult::default();
+    world.backup = restorable_to(8);
+    world.revision = 5;
+    let Next::Record(result) = world.next(&wanted(false, false), true).unwrap() else {
+        panic!("it is recorded");
+    };
+    let loss = result.possible_loss.unwrap();
+    assert!(
+        loss.starts_with("revisions 6 to 8: the backup has them"),
+        "{loss}"
+    );
+}
+
+#[test]
+fn a_place_is_read_from_its_objects() {
+    let pod = |state: serde_json::Value| -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "uid": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" },
+            "status": { "containerStatuses": [{ "name": "etcd", "image": "", "imageID": "",
+                "ready": false, "restartCount": 0, "state": state }] },
+        }))
+        .unwrap()
+    };
+    let waits = pod(json!({ "waiting": {} }));
+    let place = Place::of(Some(&waits), None, None);
+    let expected = Held {
+        uid: "p".to_owned(),
+        leaves: true,
+        ran: false,
+    };
+    assert_eq!(place.pod, Some(expected));
+    assert_eq!(
+        (place.claim, place.told, place.says, place.lost),
+        (None, None, None, None)
+    );
+    for state in [
+        json!({ "running": {} }),
+        json!({ "terminated": { "exitCode": 1 } }),
+    ] {
+        assert!(Place::of(Some(&pod(state)), None, None).runs());
+    }
+    let claim = |phase: &str| -> PersistentVolumeClaim {
+        serde_json::from_value(json!({ "metadata": { "uid": "c" }, "status": { "phase": phase } }))
+            .unwrap()
+    };
+    assert!(Place::of(None, Some(&claim("Lost")), None).lost.is_some());
+    assert!(Place::of(None, Some(&claim("Bound")), None).lost.is_none());
+    let told = Instruction::new(TASK, Order::Hold);
+    let report = told.report(Course::Done);
+    let mut lease = report.patch();
+    lease["metadata"]["annotations"][crate::agent::recovery::INSTRUCTION] = told.to_text().into();
+    let lease: Lease = serde_json::from_value(lease).unwrap();
+    let place = Place::of(None, None, Some(&lease));
+    assert_eq!((place.told, place.says), (Some(told), Some(report)));
+}
+
+#[test]
+fn how_long_it_may_take_is_read_with_the_field_that_is_wrong() {
+    let asked = |stop: &str| RecoverFromQuorumLoss {
+        scale_down_timeout: stop.to_owned(),
+        pod_ready_timeout: "3m".to_owned(),
+        etcd_ready_timeout: "300s".to_owned(),
+        ..RecoverFromQuorumLoss::default()
+    };
+    assert_eq!(Recovery::of(&asked("60s")).unwrap(), wanted(false, false));
+    assert_eq!(wanted(false, false).limit(), SignedDuration::from_secs(750));
+    for bad in ["", "0s", "-1s", "soon"] {
+        let said = Recovery::of(&asked(bad)).unwrap_err().to_string();
+        assert!(
+            said.contains("scaleDownTimeout") && said.contains("90s"),
+            "{said}"
+        );
+    }
+}
