@@ -754,6 +754,7 @@ async fn maintenance_is_asked_for_as_its_definition_takes_it_and_is_listed() {
         &["compact", "main", "--revision", "7", "--defrag"],
         &["compact", "main", "--age", "1h30m"],
         &["snapshot", "main", "--compacted"],
+        &["recover", "main", "--confirm", "--remove-volumes"],
     ];
     for args in asked {
         let said = succeeds(druid(&cluster, space, args));

@@ -19,11 +19,11 @@ pub enum Done {
     /// There is nothing since the last one.
     Skipped,
     /// The members are as they were to be.
-    Maintained(TaskResult),
+    Maintained(Box<TaskResult>),
     /// The snapshots are one full one now.
     Compacted(Snapshot),
     /// The cluster is whole again.
-    Recovered(TaskResult),
+    Recovered(Box<TaskResult>),
 }
 
 /// A snapshot that is in the store.

@@ -188,19 +188,16 @@ impl Recovery {
         }
         let stopping = seen.named(|place| place.is_stopping(seen.task));
         if !stopping.is_empty() {
-            return self.wait(
-                seen,
-                self.stop,
-                format!("the pods of {stopping} to stop"),
-                || Obstacle::NotStopped(stopping),
-            );
+            return seen.wait(self.stop, format!("the pods of {stopping} to stop"), || {
+                Obstacle::NotStopped(stopping)
+            });
         }
         let silent = |place: &Place| holding(place, seen).is_none();
         let unheard = seen.named(|it| silent(it) && (it.lost.is_none() || it.runs()));
         if !unheard.is_empty() {
             let limit = later(self.stop, self.pod);
             let waits = format!("{unheard} to say what they hold");
-            let waited = self.wait(seen, limit, waits, || Obstacle::Unheard(unheard));
+            let waited = seen.wait(limit, waits, || Obstacle::Unheard(unheard));
             // One whose etcd may run is never counted as lost.
             let running = seen.places.values().any(|it| silent(it) && it.runs());
             if waited.is_ok() || !self.allow_data_loss || running {
@@ -250,7 +247,7 @@ impl Recovery {
         }
         if let Err(lacks) = whole(seen) {
             let limit = later(self.seeding(), self.whole);
-            return self.wait(seen, limit, lacks.clone(), || Obstacle::NotWhole(lacks));
+            return seen.wait(limit, lacks.clone(), || Obstacle::NotWhole(lacks));
         }
         match seen.hashes {
             None => Ok(Next::Compare),
@@ -259,7 +256,7 @@ impl Recovery {
             Some(Hashes::Unknown(why)) => {
                 let waits = format!("the members' data to be compared ({why})");
                 let limit = later(self.seeding(), self.whole);
-                self.wait(seen, limit, waits.clone(), || Obstacle::NotWhole(waits))
+                seen.wait(limit, waits.clone(), || Obstacle::NotWhole(waits))
             }
         }
     }
@@ -276,7 +273,7 @@ impl Recovery {
             Some(Course::Holds { .. } | Course::Done) | None => format!("{seed} to serve"),
         };
         let late = Obstacle::NoSeed(waits.clone());
-        self.wait(seen, self.seeding(), waits, || late)
+        seen.wait(self.seeding(), waits, || late)
     }
 
     /// Until when the seed has to serve.
@@ -300,20 +297,6 @@ impl Recovery {
         };
         others.map(join).collect()
     }
-
-    fn wait(
-        &self,
-        seen: &Seen<'_>,
-        limit: SignedDuration,
-        waits: String,
-        late: impl FnOnce() -> Obstacle,
-    ) -> Result<Next, Obstacle> {
-        if seen.within(limit) {
-            Ok(Next::Wait(waits))
-        } else {
-            Err(late())
-        }
-    }
 }
 
 impl Seen<'_> {
@@ -331,6 +314,20 @@ impl Seen<'_> {
 
     fn within(&self, limit: SignedDuration) -> bool {
         self.now.duration_since(self.began) < limit
+    }
+
+    /// As long as it is within the limit, else why not.
+    fn wait(
+        &self,
+        limit: SignedDuration,
+        waits: String,
+        late: impl FnOnce() -> Obstacle,
+    ) -> Result<Next, Obstacle> {
+        if self.within(limit) {
+            Ok(Next::Wait(waits))
+        } else {
+            Err(late())
+        }
     }
 
     fn named(&self, which: impl Fn(&Place) -> bool) -> String {
@@ -570,7 +567,7 @@ fn length(field: &'static str, text: &str) -> Result<SignedDuration, Unsupported
     let length = text.parse::<GoDuration>().ok();
     let length = length.and_then(|it| SignedDuration::try_from(it.0).ok());
     length
-        .filter(|it| it.is_positive())
+        .filter(SignedDuration::is_positive)
         .ok_or_else(|| Unsupported::Patience {
             field,
             text: text.to_owned(),

@@ -123,9 +123,10 @@ impl World {
 
     /// `asked`: whether this process has had the backup restored on trial.
     fn next(&self, wanted: &Recovery, asked: bool) -> Result<Next, Obstacle> {
-        let not_asked = match self.backup {
-            Backup::None => Backup::None,
-            _ => Backup::NotAsked,
+        let not_asked = if self.backup == Backup::None {
+            Backup::None
+        } else {
+            Backup::NotAsked
         };
         let serving = self.cluster.iter().map(|it| (it.clone(), self.revision));
         wanted.next(&Seen {
@@ -343,9 +344,11 @@ fn volumes_are_replaced_if_asked_for_and_never_that_of_the_seed() {
     let steps = world.run(&wanted(false, true), 0);
     let claims: Vec<_> = steps
         .iter()
-        .filter_map(|it| match it {
-            Next::DeleteClaim(name, uid) => Some((name.0.as_str(), uid.as_str())),
-            _ => None,
+        .filter_map(|it| {
+            if let Next::DeleteClaim(name, uid) = it {
+                return Some((name.0.as_str(), uid.as_str()));
+            }
+            None
         })
         .collect();
     assert_eq!(claims, [("m-0", "claim-0"), ("m-2", "claim-2")]);

@@ -136,8 +136,8 @@ impl Change {
                 "Snapshots compacted into one full snapshot".to_owned(),
                 Some(result(snapshot)),
             ),
-            Done::Maintained(result) => (result.maintained(), Some(result.clone())),
-            Done::Recovered(result) => (result.recovered(), Some(result.clone())),
+            Done::Maintained(result) => (result.maintained(), Some(result.as_ref().clone())),
+            Done::Recovered(result) => (result.recovered(), Some(result.as_ref().clone())),
         };
         Self {
             result: result.filter(|it| *it != TaskResult::default()),

@@ -657,7 +657,7 @@ fn what_has_come_of_maintenance_is_said_in_the_end() {
     let ended = |result: &TaskResult| {
         let work = Work::Answered {
             attempt: 1,
-            result: Ok(Done::Maintained(result.clone())),
+            result: Ok(Done::Maintained(Box::new(result.clone()))),
         };
         let status = decided(&task, None, &[], &work).status.unwrap();
         assert_eq!(status.state.as_deref(), Some("Succeeded"));

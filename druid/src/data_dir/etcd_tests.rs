@@ -403,10 +403,7 @@ async fn a_survivor_whose_log_is_torn_goes_on_alone() {
     let dir = DataDir::new(data).unwrap();
     let clean = dir.standing().unwrap().unwrap().alone().unwrap();
     let segment = data.join("member/wal").join(clean.segment.to_string());
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(segment)
-        .unwrap();
+    let file = fs::OpenOptions::new().write(true).open(segment).unwrap();
     file.set_len(clean.offset).unwrap();
     file.write_all_at(&[0x55, 1, 0, 0, 0, 0, 0, 0, 8], clean.offset)
         .unwrap();

@@ -49,6 +49,7 @@ Exit codes: 0 nothing stands against it; 1 something does, or could not be found
     Snapshot(SnapshotArgs),
     Defrag(DefragArgs),
     Compact(CompactArgs),
+    Recover(RecoverArgs),
     Tasks(TasksArgs),
 }
 
@@ -171,6 +172,48 @@ fn limit(text: &str) -> Result<GoDuration, String> {
         return Err("less than 10s is too short for anything; write a longer one".to_owned());
     }
     Ok(limit)
+}
+
+/// Bring a cluster back that has lost its quorum for good.
+///
+/// Creates an `EtcdOpsTask`. The operator first sees that no member answers with a quorum behind it, and
+/// lets a sidecar restore the backup on trial; otherwise nothing is changed. Then it stops all members and
+/// asks what each of them holds. The one that is the most up to date goes on alone; if none reaches the
+/// backup, the backup is restored. The others join that one, and what they held is moved aside on their
+/// volumes. The status of the task says what the cluster began again with, and what could have been lost.
+///
+/// A member that is merely down comes back by itself: this is for members that do not.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 the task was created and, with --wait, has succeeded; 1 otherwise.
+
+Examples:
+  kubectl druid recover main --confirm --wait
+  kubectl druid recover main --confirm --allow-data-loss --remove-volumes --wait")]
+pub(super) struct RecoverArgs {
+    /// The name of the Etcd.
+    pub(super) name: String,
+    /// Do it: all members are stopped, and what only lost members had is given up.
+    #[arg(long)]
+    pub(super) confirm: bool,
+    /// Go on even without a backup that can be restored, and without members that do not say what they
+    /// hold.
+    #[arg(long)]
+    pub(super) allow_data_loss: bool,
+    /// Give new volumes to the members that join again.
+    #[arg(long)]
+    pub(super) remove_volumes: bool,
+    /// How long the members may take to stop.
+    #[arg(long, default_value = "1m", value_name = "DURATION", value_parser = limit)]
+    pub(super) stop_timeout: GoDuration,
+    /// How long a pod may take to come up, and then to restore the backup.
+    #[arg(long, default_value = "3m", value_name = "DURATION", value_parser = limit)]
+    pub(super) pod_timeout: GoDuration,
+    /// How long the cluster may take to be whole after that.
+    #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = limit)]
+    pub(super) ready_timeout: GoDuration,
+    #[command(flatten)]
+    pub(super) waiting: Waiting,
 }
 
 /// Give the free space of the members' databases back to their file systems.

@@ -30,6 +30,12 @@ pub(super) enum KubectlError {
         /// Those that there are.
         contexts: Vec<String>,
     },
+    /// What is asked for may lose data.
+    #[error(
+        "a recovery stops all members of Etcd {0}, and gives up what only lost members had; if that is \
+         wanted: kubectl druid recover {0} --confirm"
+    )]
+    Unconfirmed(String),
     /// No context was chosen.
     #[error("the kubeconfig has no current context; {}", choices(contexts))]
     NoCurrentContext {
@@ -186,6 +192,7 @@ impl KubectlError {
             Self::Unreachable { .. } | Self::Deadline { .. } => true,
             Self::Answer { code, .. } => *code == 429 || *code >= 500,
             Self::NoKubeconfig { .. }
+            | Self::Unconfirmed(_)
             | Self::Kubeconfig(_)
             | Self::NoContext { .. }
             | Self::NoCurrentContext { .. }

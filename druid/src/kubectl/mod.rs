@@ -9,6 +9,7 @@ mod list;
 mod maintenance;
 mod output;
 mod preflight;
+mod recover;
 mod snapshot;
 mod task;
 mod tasks;
@@ -71,6 +72,7 @@ async fn done(args: Args) -> Result<ExitCode, KubectlError> {
         Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
         Command::Defrag(defrag) => maintenance::defrag(&cluster, &defrag).await?,
         Command::Compact(compact) => maintenance::compact(&cluster, &compact).await?,
+        Command::Recover(recover) => recover::run(&cluster, &recover).await?,
         Command::Tasks(tasks) => return tasks::run(&cluster, &tasks).await,
         Command::Upgrade { command } => match command {
             UpgradeCommand::Status(status) => return upgrade::status(&cluster, &status).await,

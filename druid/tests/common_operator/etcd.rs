@@ -47,6 +47,18 @@ struct Ranged {
 struct Nothing {}
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct Header {
+    #[prost(int64, tag = "3")]
+    revision: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Written {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct StatusOf {
     #[prost(string, tag = "2")]
     version: String,
@@ -115,14 +127,14 @@ where
     Ok(answer?.into_inner())
 }
 
-/// Returns when it is acknowledged.
-pub(crate) async fn put(channel: &Channel, key: &str, value: &str) -> Result<(), Status> {
+/// Returns when it is acknowledged: the revision of it.
+pub(crate) async fn put(channel: &Channel, key: &str, value: &str) -> Result<i64, Status> {
     let request = Put {
         key: key.into(),
         value: value.into(),
     };
-    let _: Nothing = call(channel, "/etcdserverpb.KV/Put", request).await?;
-    Ok(())
+    let written: Written = call(channel, "/etcdserverpb.KV/Put", request).await?;
+    Ok(written.header.unwrap_or_default().revision)
 }
 
 /// All keys that begin so, and their values, as a quorum knows them.

@@ -134,6 +134,18 @@ impl Operator {
         }
     }
 
+    /// The same, and another pod takes its place: Kubernetes makes one wait that dies often.
+    pub(crate) fn replace(&self) {
+        let before = self.pods();
+        self.kill();
+        for pod in before {
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            let at_once = ["--force", "--grace-period=0", "--wait=false"];
+            let delete = ["--namespace", NAMESPACE, "delete", "pod", &name];
+            let _ = self.cluster.try_kubectl(&[&delete[..], &at_once].concat());
+        }
+    }
+
     /// What it counts.
     pub(crate) fn numbers(&self) -> Option<String> {
         let pod = self.leader()?;

@@ -16,8 +16,10 @@ pub(crate) struct Writer {
     address: Address,
     stop: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
+    /// The number of the last key that was tried.
+    tried: Arc<AtomicUsize>,
     gap: Arc<Mutex<Gap>>,
-    thread: Option<JoinHandle<BTreeMap<String, String>>>,
+    thread: Option<JoinHandle<BTreeMap<String, (String, i64)>>>,
 }
 
 impl Writer {
@@ -25,16 +27,18 @@ impl Writer {
     pub(crate) fn start(address: Address) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicUsize::new(0));
+        let tried = Arc::new(AtomicUsize::new(0));
         let gap = Arc::new(Mutex::new(Gap::default()));
         let thread = std::thread::spawn({
             let (address, stop, count) = (address.clone(), Arc::clone(&stop), Arc::clone(&count));
-            let gap = Arc::clone(&gap);
-            move || etcd::block(write(&address, &stop, &count, &gap))
+            let (tried, gap) = (Arc::clone(&tried), Arc::clone(&gap));
+            move || etcd::block(write(&address, &stop, (&count, &tried), &gap))
         });
         let writer = Self {
             address,
             stop,
             count,
+            tried,
             gap,
             thread: Some(thread),
         };
@@ -50,6 +54,11 @@ impl Writer {
         });
     }
 
+    /// How many were acknowledged.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// The longest time without an acknowledged write since this was asked last.
     pub(crate) fn gap(&self) -> Duration {
         let mut gap = self.gap.lock().unwrap();
@@ -59,7 +68,20 @@ impl Writer {
     }
 
     /// Ends, and sees that all that was acknowledged is there.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(self) {
+        self.finish_but(None);
+    }
+
+    /// The last key that was tried.
+    pub(crate) fn last(&self) -> String {
+        key(self.tried.load(Ordering::Relaxed))
+    }
+
+    /// The same, but for what was acknowledged after this revision, up to this key.
+    pub(crate) fn finish_but(mut self, given_up: Option<&(i64, String)>) {
+        let given_up = |key: &String, at: i64| {
+            given_up.is_some_and(|(revision, last)| at > *revision && key <= last)
+        };
         self.await_more();
         self.stop.store(true, Ordering::Relaxed);
         let written = self.thread.take().unwrap().join().unwrap();
@@ -69,7 +91,8 @@ impl Writer {
         let there: BTreeMap<_, _> = there.into_iter().collect();
         let lost: Vec<_> = written
             .iter()
-            .filter(|(key, value)| there.get(*key) != Some(value))
+            .filter(|(key, (_, revision))| !given_up(key, *revision))
+            .filter(|(key, (value, _))| there.get(*key) != Some(value))
             .collect();
         assert!(lost.is_empty(), "of {}: {lost:?}", written.len());
     }
@@ -107,21 +130,26 @@ impl Gap {
     }
 }
 
+fn key(number: usize) -> String {
+    format!("{PREFIX}{number:08}")
+}
+
 async fn write(
     address: &Address,
     stop: &AtomicBool,
-    count: &AtomicUsize,
+    (count, tried): (&AtomicUsize, &AtomicUsize),
     gap: &Mutex<Gap>,
-) -> BTreeMap<String, String> {
+) -> BTreeMap<String, (String, i64)> {
     let mut written = BTreeMap::new();
     let mut channel = address.channel();
-    let mut number = 0;
+    let mut number: usize = 0;
     while !stop.load(Ordering::Relaxed) {
         number += 1;
-        let (key, value) = (format!("{PREFIX}{number:08}"), format!("value {number}"));
+        tried.store(number, Ordering::Relaxed);
+        let (key, value) = (key(number), format!("value {number}"));
         match etcd::put(&channel, &key, &value).await {
-            Ok(()) => {
-                written.insert(key, value);
+            Ok(revision) => {
+                written.insert(key, (value, revision));
                 count.fetch_add(1, Ordering::Relaxed);
                 gap.lock().unwrap().note();
             }

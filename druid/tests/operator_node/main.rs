@@ -18,4 +18,6 @@ mod faults;
 mod gate;
 mod life;
 mod maintenance;
+mod recovery;
+mod tasks;
 mod tls;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common_operator::etcd::{self, Address};
-use crate::common_operator::space::{Space, TASKS, text};
+use crate::common_operator::space::{Space, text};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{Operator, eventually};
+use crate::tasks::{await_success, create, task};
 
 /// So many values of a tenth of a megabyte under four keys.
 const PIECES: usize = 400;
@@ -31,32 +32,6 @@ async fn eventually_put(channel: &tonic::transport::Channel, key: &str, value: &
         }
     }
     panic!("{key} was not written");
-}
-
-fn create(space: &Space, name: &str, config: &Value) {
-    let task = json!({
-        "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
-        "metadata": { "name": name, "namespace": space.name },
-        "spec": { "etcdName": "main", "config": config },
-    });
-    space.operator.cluster.apply(&[task]);
-}
-
-fn task(space: &Space, name: &str) -> Value {
-    space.operator.cluster.get(space.name, TASKS, name)
-}
-
-/// Waits until it has succeeded; its status.
-fn await_success(space: &Space, name: &str) -> Value {
-    eventually(&format!("task {name} is over"), || {
-        let status = task(space, name)["status"].clone();
-        let state = text(&status["state"]);
-        assert!(
-            !["Failed", "Rejected"].contains(&state.as_str()),
-            "{status:#}"
-        );
-        (state == "Succeeded").then_some(status)
-    })
 }
 
 fn terms(space: &Space) -> Vec<u64> {

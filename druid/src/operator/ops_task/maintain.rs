@@ -65,7 +65,7 @@ pub(super) async fn attempt(
         tell: |progress| tell.progress(progress),
     };
     work.run().await?;
-    Ok(Done::Maintained(work.result))
+    Ok(Done::Maintained(Box::new(work.result)))
 }
 
 async fn backups(

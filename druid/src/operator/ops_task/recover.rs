@@ -127,7 +127,7 @@ impl Work<'_> {
             result: told,
         });
         if next == Recover::Finished {
-            return Ok(Some(Done::Recovered(result)));
+            return Ok(Some(Done::Recovered(Box::new(result))));
         }
         if !matches!(next, Recover::Wait(_)) {
             tracing::info!(etcd = self.attempt.sidecar.etcd, "{next}");

@@ -1,0 +1,227 @@
+//! Recovery of clusters that have lost their quorum for good: two of three volumes are destroyed under
+//! load.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::common_operator::etcd::Address;
+use crate::common_operator::space::{Space, condition, text};
+use crate::common_operator::writer::Writer;
+use crate::common_operator::{Operator, eventually};
+use crate::tasks::{await_success, create, create_with, task};
+
+/// For a recovery in which the operator dies at every step, and another one is elected each time.
+const PATIENCE: Duration = Duration::from_mins(8);
+/// What is said of each kind of step.
+const STEPS: [&str; 7] = [
+    "Restores", "Tells", "Replaces", "Waits", "Goes", "Compares", "Takes",
+];
+
+fn recover(space: &Space, name: &str, config: &Value) {
+    let confirmed = json!({ "druid.gardener.cloud/confirm-recovery": "true" });
+    create_with(
+        space,
+        name,
+        &confirmed,
+        &json!({ "recoverFromQuorumLoss": config }),
+    );
+}
+
+/// The directory behind a pod's volume, on this machine.
+fn volume(space: &Space, pod: &str) -> PathBuf {
+    let claim = space
+        .operator
+        .cluster
+        .get(space.name, "pvc", &format!("main-{pod}"));
+    let name = text(&claim["spec"]["volumeName"]);
+    let volume = space.kubectl(&["get", "pv", &name, "-o", "json"]);
+    let volume: Value = serde_json::from_str(&volume).unwrap();
+    let path = text(&volume["spec"]["hostPath"]["path"]);
+    let layout = space.operator.cluster.layout();
+    layout.directory().join(path.trim_start_matches('/'))
+}
+
+/// Destroys what these members have, all of it at one moment: no one is left that another could still
+/// write to.
+fn destroy(space: &Space, pods: &[&str]) {
+    for pod in pods {
+        space.signal_etcd(pod, Signal::SIGSTOP);
+    }
+    for pod in pods {
+        let volume = volume(space, pod);
+        for entry in std::fs::read_dir(&volume).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    for pod in pods {
+        space.signal_etcd(pod, Signal::SIGKILL);
+    }
+}
+
+fn leader(space: &Space) -> String {
+    eventually("somebody leads", || {
+        let etcd = space.etcd("main");
+        let members = etcd["status"]["members"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let leads = members.iter().find(|it| it["role"] == "Leader")?;
+        Some(text(&leads["name"]))
+    })
+}
+
+fn others<'a>(of: &str) -> Vec<&'a str> {
+    let all = ["main-0", "main-1", "main-2"];
+    all.into_iter().filter(|it| *it != of).collect()
+}
+
+fn await_loss(space: &Space) {
+    space.until("main", "has no quorum", |it| {
+        (condition(it, "Ready") == "False").then_some(())
+    });
+}
+
+/// Three voters that hold the same are what the task says; that all are ready is seen here.
+fn is_whole(space: &Space) {
+    space.await_ready("main");
+    let leases = space.list("leases");
+    for lease in leases {
+        let annotations = lease["metadata"]["annotations"].to_string();
+        assert!(!annotations.contains("recovery"), "{annotations}");
+    }
+}
+
+#[test]
+fn the_survivor_of_two_destroyed_volumes_goes_on_and_the_others_join_it() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "survivor");
+    space.ready("main", &space.spec("main"));
+    let writer = Writer::start(Address::plain(space.client("main")));
+
+    // Nothing is changed while there is a quorum.
+    let pods = space.pods("main");
+    recover(&space, "early", &json!({}));
+    let rejected = eventually("the task is rejected", || {
+        let status = task(&space, "early")["status"].clone();
+        (text(&status["state"]) == "Rejected").then_some(status)
+    });
+    assert_eq!(
+        rejected["lastErrors"][0]["code"], "ERR_QUORUM_NOT_LOST",
+        "{rejected:#}"
+    );
+    assert_eq!(space.pods("main"), pods);
+    writer.await_more();
+
+    let survivor = leader(&space);
+    destroy(&space, &others(&survivor));
+    await_loss(&space);
+    // Somebody has to confirm it.
+    create(
+        &space,
+        "unconfirmed",
+        &json!({ "recoverFromQuorumLoss": {} }),
+    );
+    let rejected = eventually("the task is rejected", || {
+        let status = task(&space, "unconfirmed")["status"].clone();
+        (text(&status["state"]) == "Rejected").then_some(status)
+    });
+    let said = text(&rejected["lastErrors"][0]["description"]);
+    assert!(
+        said.contains("druid.gardener.cloud/confirm-recovery"),
+        "{said}"
+    );
+
+    recover(&space, "recover", &json!({}));
+    let status = await_success(&space, "recover");
+    let result = &status["result"];
+    assert_eq!(text(&result["recoveredFrom"]), survivor, "{status:#}");
+    assert_eq!(result["recoveredWith"], "Member", "{status:#}");
+    assert!(
+        result["backupRevision"].as_i64().unwrap() >= 1,
+        "{status:#}"
+    );
+    is_whole(&space);
+    // Who led had every write that was acknowledged.
+    writer.finish();
+    let volume = volume(&space, &survivor);
+    let aside = std::fs::read_dir(volume).unwrap();
+    let aside = aside.filter(|it| {
+        let name = it.as_ref().unwrap().file_name();
+        name.to_string_lossy().contains(".before-")
+    });
+    assert_eq!(aside.count(), 0, "the survivor keeps its data where it is");
+}
+
+#[test]
+fn the_backup_is_restored_over_a_survivor_that_is_behind_it_whoever_dies_at_every_step() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _alone = Operator::alone();
+    let space = Space::new(operator, "behind");
+    space.ready("main", &space.spec("main"));
+    let writer = Writer::start(Address::plain(space.client("main")));
+    let leads = leader(&space);
+    let survivor = others(&leads)[0].to_owned();
+    space.signal_etcd(&survivor, Signal::SIGSTOP);
+    let before = writer.count();
+    eventually("the survivor is far behind", || {
+        (writer.count() > before + 200).then_some(())
+    });
+    create(
+        &space,
+        "full",
+        &json!({ "onDemandSnapshot": { "type": "full" } }),
+    );
+    let covered = await_success(&space, "full")["result"]["snapshot"]["revision"].as_i64();
+    let covered = covered.unwrap();
+    writer.await_more();
+    destroy(&space, &others(&survivor));
+    space.signal_etcd(&survivor, Signal::SIGCONT);
+    await_loss(&space);
+
+    let last = writer.last();
+    let patient =
+        json!({ "removeVolumes": true, "scaleDownTimeout": "5m", "podReadyTimeout": "5m" });
+    recover(&space, "recover", &patient);
+    let mut died = BTreeSet::new();
+    let began = Instant::now();
+    let status = loop {
+        let status = task(&space, "recover")["status"].clone();
+        let state = text(&status["state"]);
+        if state == "Succeeded" {
+            break status;
+        }
+        assert!(state != "Failed" && state != "Rejected", "{status:#}");
+        assert!(began.elapsed() < PATIENCE, "{status:#}");
+        // What kind of step it is.
+        let says = text(&status["lastOperation"]["description"]);
+        let verb = says.split(' ').next().unwrap_or_default().to_owned();
+        if state == "InProgress" && STEPS.contains(&verb.as_str()) && died.insert(verb) {
+            space.operator.replace();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    println!("it died at {died:?}; all of it took {:?}", began.elapsed());
+    assert!(died.len() >= 4, "{died:?}");
+    let result = &status["result"];
+    assert_eq!(result["recoveredWith"], "Backup", "{status:#}");
+    assert_ne!(text(&result["recoveredFrom"]), survivor, "{status:#}");
+    let revision = result["recoveredRevision"].as_i64().unwrap();
+    assert!(revision >= covered, "{status:#}");
+    is_whole(&space);
+    // What the backup covers is there, and what was written since the cluster serves again.
+    writer.finish_but(Some(&(revision, last)));
+}
