@@ -14,6 +14,7 @@ pub mod config_keys;
 pub mod data_dir;
 pub mod defragment;
 pub mod demo;
+pub mod doctor;
 pub mod duration;
 pub mod election;
 pub mod hashkv;

@@ -4,6 +4,7 @@
 mod api;
 mod args;
 mod connect;
+mod doctor;
 mod error;
 mod list;
 mod maintenance;
@@ -68,6 +69,7 @@ async fn done(args: Args) -> Result<ExitCode, KubectlError> {
     match args.command {
         Command::List(list) => list::run(&cluster, &list).await?,
         Command::Preflight { name } => return preflight::run(&cluster, &name).await,
+        Command::Doctor(doctor) => return Box::pin(doctor::run(&cluster, &doctor)).await,
         Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
         Command::Defrag(defrag) => maintenance::defrag(&cluster, &defrag).await?,
         Command::Compact(compact) => maintenance::compact(&cluster, &compact).await?,
