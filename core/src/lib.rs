@@ -33,6 +33,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod render;
 pub mod report;
+pub mod restore_plan;
 pub mod snapshot_file;
 pub mod status;
 pub mod upgrade;

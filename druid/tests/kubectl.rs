@@ -361,6 +361,7 @@ async fn what_is_not_there_or_not_allowed_is_named() {
         &["upgrade", "acknowledge", "main"],
         &["preflight", "main"],
         &["doctor", "main"],
+        &["restore-plan", "main"],
         &["snapshot", "main", "--delta"],
     ] {
         let error = fails(druid(&cluster, "default", args));
@@ -971,4 +972,39 @@ async fn what_a_doctor_may_not_read_is_not_known_and_is_not_taken_for_good() {
     let secrets = page.find("secrets \"server\" is forbidden").unwrap();
     assert!(unknown < secrets, "{page}");
     assert!(!page.contains("What to do first"), "{page}");
+}
+
+#[tokio::test]
+async fn without_a_sidecar_a_restore_plan_says_so_and_tells_what_the_leases_do() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "restorable"]);
+    made(&client, "restorable", "main", &well()).await;
+    pods_of(&cluster, "restorable", 3);
+    let ask = |more: &[&str]| {
+        druid(
+            &cluster,
+            "restorable",
+            &[&["restore-plan", "main"], more].concat(),
+        )
+    };
+    let nothing = ends(ask(&[]), 1);
+    assert!(
+        nothing.contains("main-0: "),
+        "each pod says why not: {nothing}"
+    );
+    leases_of(&cluster, "restorable");
+    let page = ends(ask(&[]), 1);
+    assert!(page.contains("backups reach revision 120"), "{page}");
+    let printed = ends(ask(&["-o", "json"]), 1);
+    let made: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(made["source"], "leases");
+    assert_eq!(made["full"]["known"]["revision"], 101);
+    assert_eq!(
+        made["deltas"],
+        json!({ "unknown": "the store was not listed" })
+    );
+    let yaml: Value = serde_saphyr::from_str(&ends(ask(&["-o", "yaml"]), 1)).unwrap();
+    assert_eq!(yaml["revision"], json!({ "known": 120 }));
 }

@@ -17,6 +17,7 @@ Named kubectl-druid and in the PATH, this program is also `kubectl druid ...`.
 Examples:
   kubectl druid list -A
   kubectl druid doctor main -n shoot
+  kubectl druid restore-plan main -n shoot
   kubectl druid upgrade status -A -w
   kubectl druid upgrade pause main -n shoot
   kubectl druid snapshot main --full --wait
@@ -50,6 +51,7 @@ Exit codes: 0 nothing stands against it; 1 something does, or could not be found
         name: String,
     },
     Doctor(Box<DoctorArgs>),
+    RestorePlan(Box<RestorePlanArgs>),
     Snapshot(SnapshotArgs),
     Defrag(DefragArgs),
     Compact(CompactArgs),
@@ -77,6 +79,32 @@ Examples:
     kubectl druid doctor main -n shoot --cacert ca.crt --cert client.crt --key client.key \\
       --endpoints https://localhost:2379,https://localhost:22379,https://localhost:32379")]
 pub(super) struct DoctorArgs {
+    /// The name of the Etcd.
+    pub(super) name: String,
+    /// The client URL of every member, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "URL")]
+    pub(super) endpoints: Vec<Endpoint>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+/// Say what would be restored if an Etcd had to be restored from its backup now. Changes nothing.
+///
+/// Asks the sidecar beside the leading member what is in the store, through the API server: that takes the
+/// right to get `pods/proxy`. Where none can be asked, the Leases of snapshots say how far the backups
+/// reach, and no more. What would be lost is known if the members are named with --endpoints.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 it can be restored, up to the newest backup; 3 there is no backup, or not all of it can be
+used; 1 the store could not be looked at.
+
+Examples:
+  kubectl druid restore-plan main -n shoot
+  kubectl druid restore-plan main -n shoot -o json")]
+pub(super) struct RestorePlanArgs {
     /// The name of the Etcd.
     pub(super) name: String,
     /// The client URL of every member, separated by commas.

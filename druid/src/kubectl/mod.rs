@@ -10,6 +10,8 @@ mod list;
 mod maintenance;
 mod output;
 mod preflight;
+mod restore_plan;
+mod sidecar;
 mod snapshot;
 mod task;
 mod tasks;
@@ -70,6 +72,7 @@ async fn done(args: Args) -> Result<ExitCode, KubectlError> {
         Command::List(list) => list::run(&cluster, &list).await?,
         Command::Preflight { name } => return preflight::run(&cluster, &name).await,
         Command::Doctor(doctor) => return Box::pin(doctor::run(&cluster, &doctor)).await,
+        Command::RestorePlan(of) => return Box::pin(restore_plan::run(&cluster, &of)).await,
         Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
         Command::Defrag(defrag) => maintenance::defrag(&cluster, &defrag).await?,
         Command::Compact(compact) => maintenance::compact(&cluster, &compact).await?,

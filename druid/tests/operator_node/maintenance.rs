@@ -131,11 +131,46 @@ fn all_members_give_their_space_back_under_load_and_elect_once() {
     assert!(!events.is_null());
     writer.finish();
     space.await_ready("main");
-    is_healthy(&space);
+    let revision = is_healthy(&space);
+    is_restorable(&space, revision);
 }
 
-/// `kubectl druid doctor` asks the members and finds nothing to do.
-fn is_healthy(space: &Space) {
+/// `kubectl druid restore-plan` asks the sidecar through the API server.
+fn is_restorable(space: &Space, covered: i64) {
+    let cluster = &space.operator.cluster;
+    let plan = eventually("the plan is whole", || {
+        let mut druid = Command::new(cargo_bin("druid"));
+        druid.args([
+            "kubectl",
+            "-n",
+            space.name,
+            "restore-plan",
+            "main",
+            "-o",
+            "json",
+        ]);
+        let output = druid.arg("--kubeconfig").arg(cluster.kubeconfig()).output();
+        let output = output.unwrap();
+        // Who leads may have just changed.
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    });
+    assert_eq!(plan["source"], "sidecar", "{plan:#}");
+    assert!(
+        text(&plan["full"]["known"]["name"]).starts_with("Full-"),
+        "{plan:#}"
+    );
+    assert!(plan["size"]["known"].as_u64().unwrap() > 0, "{plan:#}");
+    assert!(
+        plan["revision"]["known"].as_i64().unwrap() >= covered,
+        "{plan:#}"
+    );
+}
+
+/// `kubectl druid doctor` asks the members and finds nothing to do; up to which revision they are backed up.
+fn is_healthy(space: &Space) -> i64 {
     let cluster = &space.operator.cluster;
     let url = |pod: &String| format!("http://{}:2379", cluster.pod(space.name, pod));
     let urls: Vec<_> = space.pods("main").keys().map(url).collect();
@@ -166,6 +201,8 @@ fn is_healthy(space: &Space) {
         report["backups"]["revisionsBehind"]["known"].is_u64(),
         "{report:#}"
     );
+    let covered = &report["backups"]["coveredRevision"]["known"];
+    covered.as_i64().unwrap()
 }
 
 #[test]
