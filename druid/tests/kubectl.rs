@@ -53,10 +53,7 @@ fn said(output: &Output) -> (String, String) {
 }
 
 fn succeeds(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let (out, error) = said(&output);
-    assert!(output.status.success(), "{out}{error}");
-    out
+    succeeds_of(&mut command)
 }
 
 /// What it says on standard error; it ends with 1.
@@ -1007,4 +1004,37 @@ async fn without_a_sidecar_a_restore_plan_says_so_and_tells_what_the_leases_do()
     );
     let yaml: Value = serde_saphyr::from_str(&ends(ask(&["-o", "yaml"]), 1)).unwrap();
     assert_eq!(yaml["revision"], json!({ "known": 120 }));
+}
+
+#[test]
+fn kubectl_completes_the_plugin() {
+    let cluster = Cluster::shared();
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["kubectl-druid", "kubectl_complete-druid"] {
+        symlink(cargo_bin("druid"), dir.path().join(name)).unwrap();
+    }
+    let complete = |words: &[&str]| {
+        let mut kubectl = cluster.kubectl_alone();
+        kubectl.env("PATH", dir.path());
+        succeeds_of(kubectl.arg("__complete").arg("druid").args(words))
+    };
+    assert!(complete(&["do"]).starts_with("doctor\tLook at one Etcd"));
+    assert!(complete(&["upgrade", "ack"]).starts_with("acknowledge\t"));
+    assert!(complete(&["list", "-o", "js"]).starts_with("json\t"));
+
+    for shell in ["bash", "zsh", "fish"] {
+        let mut druid = bare();
+        let script = succeeds_of(druid.args(["completions", shell]));
+        assert!(
+            script.contains("restore-plan"),
+            "{shell}: also `druid kubectl`"
+        );
+    }
+}
+
+fn succeeds_of(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let (out, error) = said(&output);
+    assert!(output.status.success(), "{out}{error}");
+    out
 }

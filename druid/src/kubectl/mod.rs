@@ -3,6 +3,7 @@
 
 mod api;
 mod args;
+mod complete;
 mod connect;
 mod doctor;
 mod error;
@@ -22,7 +23,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 pub(crate) use args::Args;
 use args::{Command, UpgradeCommand};
@@ -30,6 +31,8 @@ use error::KubectlError;
 
 /// As kubectl looks for the program behind `kubectl druid`.
 const PLUGIN: &str = "kubectl-druid";
+/// As kubectl looks for the program that completes its command line.
+const COMPLETION: &str = "kubectl_complete-druid";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -48,6 +51,21 @@ pub(crate) fn is_plugin(line: &[OsString]) -> bool {
     let program = line.first().map(Path::new);
     let name = program.and_then(Path::file_stem);
     name.is_some_and(|it| it == PLUGIN)
+}
+
+/// Whether kubectl wants to know what may come next on the command line of the plugin.
+pub(crate) fn is_completion(line: &[OsString]) -> bool {
+    let program = line.first().map(Path::new);
+    let name = program.and_then(Path::file_stem);
+    name.is_some_and(|it| it == COMPLETION)
+}
+
+/// Tells it.
+pub(crate) fn complete(line: &[OsString]) -> ExitCode {
+    let words = line.get(1..).unwrap_or_default();
+    // Nobody reads it: there is nothing more to tell.
+    let _ = output::say(&complete::choices(Plugin::command(), words));
+    ExitCode::SUCCESS
 }
 
 /// Reads the command line of the plugin.
