@@ -323,6 +323,10 @@ const fn bad(minor: (u16, u16), first: u16, last: u16, what: &'static str, issue
     }
 }
 
+/// The first release of each series whose `RequestProgress` is reliable: a notification overtakes no event
+/// (etcd #15220; 3.4.25, 3.5.8), and comes on an idle watch, too (etcd #17507; 3.4.31, 3.5.13).
+const PROGRESS: &[Version] = &[Version::new(3, 4, 31), Version::new(3, 5, 13)];
+
 /// Why a step from one release to another is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 pub enum StepRefusal {
@@ -416,6 +420,27 @@ fn stepping_stone(from: Version, to: Version) -> Option<Version> {
     })
 }
 
+/// The data that a release loses or corrupts, if it does.
+pub fn known_bad(version: Version) -> Option<KnownBad> {
+    let is_it = |bad: &&KnownBad| {
+        bad.minor == version.minor && (bad.first..=bad.last).contains(&version.patch)
+    };
+    KNOWN_BAD.iter().find(is_it).copied()
+}
+
+/// Whether kube-apiserver answers consistent lists from its cache with members of this release
+/// (`ConsistentListFromCache`; KEP-2340). It asks each of its endpoints once, and keeps a "no" until it is
+/// started again: kubernetes/kubernetes,
+/// `staging/src/k8s.io/apiserver/pkg/storage/feature/feature_support_checker.go`.
+pub fn lists_from_cache(version: Version) -> bool {
+    let first = PROGRESS.iter().find(|it| it.minor == version.minor);
+    let last = PROGRESS.iter().map(|it| it.minor).max();
+    match first {
+        Some(first) => version >= *first,
+        None => last.is_some_and(|last| version.minor > last),
+    }
+}
+
 /// Whether a cluster on `from` may be taken to `to`.
 pub fn step(from: Version, to: Version) -> Result<Direction, StepRefusal> {
     let direction = Direction::between(from, to);
@@ -425,11 +450,8 @@ pub fn step(from: Version, to: Version) -> Result<Direction, StepRefusal> {
     {
         return Err(StepRefusal::UnknownMinor(unknown));
     }
-    let known_bad = |bad: &&KnownBad| {
-        bad.minor == to.minor && (bad.first..=bad.last).contains(&to.patch) && from != to
-    };
-    if let Some(why) = KNOWN_BAD.iter().find(known_bad) {
-        return Err(StepRefusal::KnownBad { to, why: *why });
+    if let Some(why) = known_bad(to).filter(|_| from != to) {
+        return Err(StepRefusal::KnownBad { to, why });
     }
     if from.minor == to.minor {
         return Ok(direction);
@@ -466,6 +488,27 @@ mod tests {
 
     fn v(text: &str) -> Version {
         text.parse().unwrap()
+    }
+
+    /// The table of kubernetes/kubernetes, `feature_support_checker_test.go`, and beyond.
+    #[test]
+    fn consistent_lists_come_from_the_cache_from_these_releases_on() {
+        for (version, works) in [
+            ("3.3.27", false),
+            ("3.4.25", false),
+            ("3.4.30", false),
+            ("3.4.31", true),
+            ("3.4.34", true),
+            ("3.5.0", false),
+            ("3.5.8", false),
+            ("3.5.12", false),
+            ("3.5.13", true),
+            ("3.5.27", true),
+            ("3.6.0", true),
+            ("4.0.0", true),
+        ] {
+            assert_eq!(lists_from_cache(v(version)), works, "{version}");
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@ mod crds;
 mod data_dir;
 mod engine;
 mod etcd;
+mod expiry;
 mod kubectl;
 mod lab;
 mod load;
 mod logging;
+mod members;
 mod memory;
 mod observe;
 mod operator;
@@ -69,7 +71,14 @@ enum Command {
     Copy(Box<tools::copy::Args>),
     Crds(crds::Args),
     Kubectl(Box<kubectl::Args>),
-    /// Print the completions of a shell.
+    /// Print the completions of a shell for `druid`.
+    ///
+    /// kubectl completes `kubectl druid` by itself if this program is also named kubectl_complete-druid
+    /// somewhere in the PATH.
+    #[command(after_long_help = "\
+Examples:
+  druid completions bash > /etc/bash_completion.d/druid
+  ln -s \"$(command -v druid)\" /usr/local/bin/kubectl_complete-druid")]
     Completions {
         /// Which.
         shell: clap_complete::Shell,
@@ -113,7 +122,11 @@ fn main() -> ExitCode {
     {
         memory::give_back();
     }
-    let (line, ignored) = command_line(std::env::args_os().collect());
+    let line: Vec<_> = std::env::args_os().collect();
+    if kubectl::is_completion(&line) {
+        return kubectl::complete(&line);
+    }
+    let (line, ignored) = command_line(line);
     let command = match parse(line) {
         Ok(command) => command,
         Err(error) => {

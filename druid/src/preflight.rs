@@ -3,7 +3,6 @@
 mod config;
 mod output;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,14 +10,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use druid_core::config_keys::Config;
-use druid_core::member::MemberName;
-use druid_core::observed::{Answer, Etcd};
 use druid_core::preflight::{self, Ask, Verdict};
 use druid_core::version::Version;
-use jiff::SignedDuration;
 use thiserror::Error;
 
-use crate::etcd::{self, Client, Endpoint, Member, Tls, TlsError};
+use crate::etcd::Endpoint;
+use crate::members::{Members, MembersError, Reach};
 use crate::observe;
 use output::Report;
 
@@ -50,24 +47,14 @@ pub(crate) struct Args {
     /// The release to go to, for example 3.5.27
     #[arg(long, value_name = "VERSION")]
     to: Version,
-    /// The CA of the members' client addresses, PEM
-    #[arg(long, value_name = "FILE")]
-    cacert: Option<PathBuf>,
-    /// Our certificate for them, PEM
-    #[arg(long, value_name = "FILE")]
-    cert: Option<PathBuf>,
-    /// Its key, PEM
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
     /// The members' configuration file; its keys are checked against both releases
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Also write the key druid.gardener.cloud/probe through one member and read it through another
     #[arg(long)]
     probe_writes: bool,
-    /// How long to wait for each answer; a member that hangs costs this much
-    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration)]
-    timeout: Duration,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -86,17 +73,13 @@ enum Output {
 #[derive(Debug, Error)]
 enum UsageError {
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error("--endpoints has {0} twice; give every member once")]
-    Twice(Endpoint),
-    #[error("--endpoints {0}")]
-    Endpoint(#[from] etcd::Error),
+    Members(#[from] MembersError),
     #[error(transparent)]
     Config(#[from] config::ConfigError),
 }
 
 struct Question {
-    members: Vec<(MemberName, Client)>,
+    members: Members,
     ask: Ask,
 }
 
@@ -109,7 +92,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
             return ExitCode::from(crate::USAGE);
         }
     };
-    let report = answer(question, args.timeout, args.probe_writes).await;
+    let report = answer(question, args.reach.timeout, args.probe_writes).await;
     let text = match args.output {
         Output::Text => report.text(),
         Output::Json => report.json(),
@@ -128,23 +111,7 @@ fn tell(to: &mut dyn Write, text: &str) {
 }
 
 fn question(args: &Args) -> Result<Question, UsageError> {
-    let tls = Tls {
-        ca: args.cacert.clone(),
-        cert: args.cert.clone(),
-        key: args.key.clone(),
-    };
-    let tls = tls.read()?;
-    let mut members: Vec<(MemberName, Client)> = Vec::new();
-    for endpoint in &args.endpoints {
-        if members
-            .iter()
-            .any(|(_, known)| known.endpoint() == endpoint)
-        {
-            return Err(UsageError::Twice(endpoint.clone()));
-        }
-        let client = Client::new(endpoint.clone(), tls.as_ref())?;
-        members.push((endpoint.as_str().into(), client));
-    }
+    let members = Members::new(&args.endpoints, &args.reach)?;
     let config: Option<Config> = args.config.as_deref().map(config::read).transpose()?;
     Ok(Question {
         members,
@@ -158,9 +125,7 @@ fn question(args: &Args) -> Result<Question, UsageError> {
 
 async fn answer(question: Question, deadline: Duration, probe_writes: bool) -> Report {
     let Question { members, ask } = question;
-    let mut seen = observe::survey(&members, deadline).await;
-    let members = named(members, &seen.etcd, &seen.listed);
-    seen.etcd.members = renamed(seen.etcd.members, &members);
+    let (members, seen) = members.survey(deadline).await;
     let (deep, saved) = tokio::join!(
         observe::deep(&members, &seen, deadline, probe_writes),
         observe::raft_snapshots(&members, deadline),
@@ -170,49 +135,6 @@ async fn answer(question: Question, deadline: Duration, probe_writes: bool) -> R
         .warnings
         .extend(preflight::raft_snapshot_warning(&saved));
     Report::new(ask.to, &seen.etcd, &found)
-}
-
-/// Calls every member by its name in the list: by its number if it answered, by its address if it
-/// did not. The endpoint remains where neither helps.
-fn named(
-    members: Vec<(MemberName, Client)>,
-    etcd: &Etcd,
-    listed: &[Member],
-) -> Vec<(MemberName, Client)> {
-    let mut found: Vec<(MemberName, Client)> = Vec::new();
-    for (endpoint, client) in members {
-        let line = match etcd.members.get(&endpoint).and_then(Answer::status) {
-            Some(status) => listed.iter().find(|line| line.id == status.id),
-            None => listed
-                .iter()
-                .find(|line| line.client_urls.contains(&endpoint.0)),
-        };
-        let free = |name: &&MemberName| {
-            !name.0.is_empty() && !found.iter().any(|(taken, _)| taken == *name)
-        };
-        let name = line.map(|line| &line.name).filter(free);
-        found.push((name.unwrap_or(&endpoint).clone(), client));
-    }
-    found
-}
-
-fn renamed(
-    mut answers: BTreeMap<MemberName, Answer>,
-    members: &[(MemberName, Client)],
-) -> BTreeMap<MemberName, Answer> {
-    let pairs = members.iter().filter_map(|(name, client)| {
-        let answer = answers.remove(&client.endpoint().as_str().into())?;
-        Some((name.clone(), answer))
-    });
-    pairs.collect()
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text.parse().map_err(|_| "write for example 5s or 500ms")?;
-    match Duration::try_from(parsed) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) | Err(_) => Err("it must be more than nothing".to_owned()),
-    }
 }
 
 #[cfg(test)]

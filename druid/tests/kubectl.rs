@@ -6,6 +6,7 @@
     reason = "a test that cannot ask fails"
 )]
 
+mod common_authority;
 mod common_cluster;
 mod common_kube;
 
@@ -16,6 +17,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
+use common_authority::Authority;
 use common_cluster::Cluster;
 use common_kube::{client, define, resources};
 use kube::Client;
@@ -51,10 +53,7 @@ fn said(output: &Output) -> (String, String) {
 }
 
 fn succeeds(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let (out, error) = said(&output);
-    assert!(output.status.success(), "{out}{error}");
-    out
+    succeeds_of(&mut command)
 }
 
 /// What it says on standard error; it ends with 1.
@@ -358,6 +357,8 @@ async fn what_is_not_there_or_not_allowed_is_named() {
         &["upgrade", "pause", "main"],
         &["upgrade", "acknowledge", "main"],
         &["preflight", "main"],
+        &["doctor", "main"],
+        &["restore-plan", "main"],
         &["snapshot", "main", "--delta"],
     ] {
         let error = fails(druid(&cluster, "default", args));
@@ -770,4 +771,271 @@ async fn maintenance_is_asked_for_as_its_definition_takes_it_and_is_listed() {
     let rows = succeeds(druid(&cluster, space, &["tasks", "-o", "json"]));
     let rows: Value = serde_json::from_str(&rows).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), asked.len(), "{rows:#}");
+}
+
+/// What it says; it ends with this code.
+fn ends(mut command: Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let (out, error) = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{out}{error}");
+    out
+}
+
+/// Leases as sidecars renew them.
+fn leases_of(cluster: &Cluster, namespace: &str) {
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "etcd-druid", "app.kubernetes.io/part-of": "main",
+    });
+    let now = jiff::Timestamp::from_second(now()).unwrap();
+    let lease = |name: &str, holder: &str| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": name, "namespace": namespace, "labels": labels },
+            "spec": {
+                "holderIdentity": holder,
+                "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+            },
+        })
+    };
+    cluster.apply(&[
+        lease("main-0", "1:9:Leader"),
+        lease("main-1", "2:9:Member"),
+        lease("main-2", "3:9:Member"),
+        lease("main-full-snap", "101"),
+        lease("main-delta-snap", "120"),
+    ]);
+}
+
+fn now() -> i64 {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
+
+/// Secrets with certificates for clients: the server's and the clients' are the same one.
+fn secrets_of(cluster: &Cluster, namespace: &str, certificate: &str) {
+    let authority = Authority::new();
+    let secret = |name: &str, key: &str, pem: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": name, "namespace": namespace }, "stringData": { key: pem },
+        })
+    };
+    cluster.apply(&[
+        secret("ca", "ca.crt", &authority.pem),
+        secret("server", "tls.crt", certificate),
+        secret("client", "tls.crt", certificate),
+    ]);
+}
+
+fn secured() -> Value {
+    let mut etcd = etcd("main");
+    etcd["spec"]["etcd"]["clientUrlTls"] = json!({
+        "tlsCASecretRef": { "name": "ca" }, "serverTLSSecretRef": { "name": "server" },
+        "clientTLSSecretRef": { "name": "client" },
+    });
+    etcd["spec"]["backup"]["deltaSnapshotPeriod"] = json!("5m");
+    etcd
+}
+
+#[tokio::test]
+async fn a_doctor_says_what_to_do_first_and_its_exit_code_says_whether_there_is_anything() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "doctor"]);
+    create(&client, "doctor", &secured()).await;
+    set(&client, "doctor", "Etcd", "main", &well()).await;
+    pods_of(&cluster, "doctor", 3);
+    leases_of(&cluster, "doctor");
+    let (valid, _) = Authority::new().issue(&["a".to_owned()]);
+    secrets_of(&cluster, "doctor", &valid);
+    let ask = |more: &[&str]| druid(&cluster, "doctor", &[&["doctor", "main"], more].concat());
+
+    let healthy = ends(ask(&[]), 0);
+    let first = healthy.lines().next().unwrap();
+    assert!(
+        first.starts_with("doctor/main is healthy: nothing to do"),
+        "{healthy}"
+    );
+    assert!(healthy.contains("revision 120"), "{healthy}");
+    let report: Value = serde_json::from_str(&ends(ask(&["-o", "json"]), 0)).unwrap();
+    assert_eq!(report["verdict"], "healthy");
+    assert_eq!(report["cluster"]["quorum"], json!({ "known": true }));
+    assert_eq!(
+        report["cluster"]["alarms"],
+        json!({ "unknown": "no member was asked" })
+    );
+    assert_eq!(
+        report["members"][2]["version"],
+        json!({ "known": "3.4.34" })
+    );
+    let certificates = report["certificates"].as_array().unwrap();
+    let names: Vec<_> = certificates
+        .iter()
+        .map(|it| it["secret"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["ca", "client", "server"]);
+    assert!(
+        certificates
+            .iter()
+            .all(|it| it["expires"]["known"].is_string()),
+        "{report:#}"
+    );
+    let yaml: Value = serde_saphyr::from_str(&ends(ask(&["-o", "yaml"]), 0)).unwrap();
+    assert_eq!(yaml["backups"]["coveredRevision"], json!({ "known": 120 }));
+
+    // Nobody listens on the discard port.
+    let silent = ends(ask(&["--endpoints", "http://127.0.0.1:9"]), 1);
+    assert!(
+        silent.contains("http://127.0.0.1:9") && silent.contains("refused"),
+        "{silent}"
+    );
+
+    let mut old = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap();
+    old.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    secrets_of(&cluster, "doctor", &old.self_signed(&key).unwrap().pem());
+    let expired = ends(ask(&[]), 3);
+    let first = expired.find("CertificateExpired").unwrap();
+    assert!(first < expired.find("Members").unwrap(), "{expired}");
+    assert!(expired.contains("kubectl get secret client"), "{expired}");
+    cluster.kubectl(&["-n", "doctor", "delete", "secret", "client"]);
+    assert!(ends(ask(&[]), 3).contains("SecretMissing"));
+}
+
+#[tokio::test]
+async fn a_doctor_puts_a_lost_quorum_first_and_names_the_way_back() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "lost"]);
+    let mut lost = well();
+    lost["conditions"][2]["status"] = json!("False");
+    lost["members"][1]["status"] = json!("NotReady");
+    lost["members"][2]["status"] = json!("NotReady");
+    made(&client, "lost", "main", &lost).await;
+    pods_of(&cluster, "lost", 1);
+    leases_of(&cluster, "lost");
+    let ask = druid(&cluster, "lost", &["doctor", "main", "-o", "json"]);
+    let report: Value = serde_json::from_str(&ends(ask, 3)).unwrap();
+    let first = &report["findings"][0];
+    assert_eq!(
+        (&first["code"], &first["severity"]),
+        (&json!("QuorumLost"), &json!("critical"))
+    );
+    let last = first["remedy"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["command"], "kubectl druid recover main -n lost");
+}
+
+#[tokio::test]
+async fn what_a_doctor_may_not_read_is_not_known_and_is_not_taken_for_good() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "viewer"]);
+    create(&client, "viewer", &secured()).await;
+    set(&client, "viewer", "Etcd", "main", &well()).await;
+    pods_of(&cluster, "viewer", 3);
+    leases_of(&cluster, "viewer");
+    let rule = |group: &str, kinds: &[&str]| json!({ "apiGroups": [group], "resources": kinds, "verbs": ["get", "list"] });
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "viewer", "namespace": "viewer" },
+        "rules": [
+            rule("druid.gardener.cloud", &["etcds", "etcdopstasks"]),
+            rule("", &["pods", "events"]),
+            rule("coordination.k8s.io", &["leases"]),
+        ],
+    });
+    cluster.apply(&[role]);
+    let binding = ["create", "rolebinding", "viewer", "--role=viewer"];
+    let whom = ["--serviceaccount=viewer:viewer"];
+    cluster.kubectl(&[&["-n", "viewer"], &binding[..], &whom[..]].concat());
+    let text = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+    let mut config: Value = serde_saphyr::from_str(&text).unwrap();
+    config["users"][0]["user"] = json!({ "token": cluster.token("viewer", "viewer") });
+    let server = config["clusters"][0]["cluster"]["server"].clone();
+    config["clusters"][0]["cluster"] =
+        json!({ "server": server, "certificate-authority": cluster.ca() });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut druid = bare();
+    druid.args(["kubectl", "-n", "viewer", "doctor", "main", "--kubeconfig"]);
+    druid.arg(&file);
+
+    let page = ends(druid, 1);
+    assert!(page.contains("not everything could be looked at"), "{page}");
+    let unknown = page.find("Could not be found out").unwrap();
+    let secrets = page.find("secrets \"server\" is forbidden").unwrap();
+    assert!(unknown < secrets, "{page}");
+    assert!(!page.contains("What to do first"), "{page}");
+}
+
+#[tokio::test]
+async fn without_a_sidecar_a_restore_plan_says_so_and_tells_what_the_leases_do() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "restorable"]);
+    made(&client, "restorable", "main", &well()).await;
+    pods_of(&cluster, "restorable", 3);
+    let ask = |more: &[&str]| {
+        druid(
+            &cluster,
+            "restorable",
+            &[&["restore-plan", "main"], more].concat(),
+        )
+    };
+    let nothing = ends(ask(&[]), 1);
+    assert!(
+        nothing.contains("main-0: "),
+        "each pod says why not: {nothing}"
+    );
+    leases_of(&cluster, "restorable");
+    let page = ends(ask(&[]), 1);
+    assert!(page.contains("backups reach revision 120"), "{page}");
+    let printed = ends(ask(&["-o", "json"]), 1);
+    let made: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(made["source"], "leases");
+    assert_eq!(made["full"]["known"]["revision"], 101);
+    assert_eq!(
+        made["deltas"],
+        json!({ "unknown": "the store was not listed" })
+    );
+    let yaml: Value = serde_saphyr::from_str(&ends(ask(&["-o", "yaml"]), 1)).unwrap();
+    assert_eq!(yaml["revision"], json!({ "known": 120 }));
+}
+
+#[test]
+fn kubectl_completes_the_plugin() {
+    let cluster = Cluster::shared();
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["kubectl-druid", "kubectl_complete-druid"] {
+        symlink(cargo_bin("druid"), dir.path().join(name)).unwrap();
+    }
+    let complete = |words: &[&str]| {
+        let mut kubectl = cluster.kubectl_alone();
+        kubectl.env("PATH", dir.path());
+        succeeds_of(kubectl.arg("__complete").arg("druid").args(words))
+    };
+    assert!(complete(&["do"]).starts_with("doctor\tLook at one Etcd"));
+    assert!(complete(&["upgrade", "ack"]).starts_with("acknowledge\t"));
+    assert!(complete(&["list", "-o", "js"]).starts_with("json\t"));
+
+    for shell in ["bash", "zsh", "fish"] {
+        let mut druid = bare();
+        let script = succeeds_of(druid.args(["completions", shell]));
+        assert!(
+            script.contains("restore-plan"),
+            "{shell}: also `druid kubectl`"
+        );
+    }
+}
+
+fn succeeds_of(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let (out, error) = said(&output);
+    assert!(output.status.success(), "{out}{error}");
+    out
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Time;
 
 /// `42s`, `5m10s`, `3h5m`, `2d4h`, `40d`: short, for a column. `-` if nobody knows.
-pub(super) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
+pub(crate) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
     match since {
         Some(since) => length(now.duration_since(since)),
         None => "-".to_owned(),
@@ -13,12 +13,12 @@ pub(super) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// The same of a moment of an object.
-pub(super) fn age_of(since: Option<&Time>, now: Timestamp) -> String {
+pub(crate) fn age_of(since: Option<&Time>, now: Timestamp) -> String {
     age(since.and_then(Time::at), now)
 }
 
 /// Clocks differ: what is yet to come is now.
-fn length(length: SignedDuration) -> String {
+pub(crate) fn length(length: SignedDuration) -> String {
     let seconds = length.as_secs().max(0);
     let two = |large, unit, small, other| match small {
         0 => format!("{large}{unit}"),

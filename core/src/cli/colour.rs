@@ -13,7 +13,7 @@ pub enum Colours {
 
 /// What a word means to whoever reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     /// A fact.
     Plain,
     /// As it should be.
@@ -28,7 +28,7 @@ pub(super) enum Tone {
 
 impl Tone {
     /// How a phase reads. One that this release does not know is a fact.
-    pub(super) fn of(phase: Option<&str>) -> Self {
+    pub(crate) fn of(phase: Option<&str>) -> Self {
         match phase.and_then(ShownPhase::read) {
             None => Self::Plain,
             Some(ShownPhase::Succeeded) => Self::Good,
@@ -49,7 +49,7 @@ impl Tone {
     }
 
     /// The text in its colour.
-    pub(super) fn paint(self, text: &str, colours: Colours) -> String {
+    pub(crate) fn paint(self, text: &str, colours: Colours) -> String {
         let code = match self {
             Self::Plain => None,
             Self::Good => Some("32"),
@@ -67,7 +67,7 @@ impl Tone {
 }
 
 /// On one line, without control characters.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|it| if it.is_control() { ' ' } else { it })
         .collect()

@@ -37,11 +37,11 @@ impl Found {
         (self.namespace.clone(), self.name.clone())
     }
 
-    pub(super) fn readable(&self) -> Option<&Etcd> {
+    pub(crate) fn readable(&self) -> Option<&Etcd> {
         self.etcd.as_deref().ok()
     }
 
-    pub(super) fn status(&self) -> Option<&EtcdStatus> {
+    pub(crate) fn status(&self) -> Option<&EtcdStatus> {
         self.readable()?.status.as_ref()
     }
 }
@@ -62,18 +62,18 @@ impl From<Value> for Found {
 }
 
 /// An annotation.
-pub(super) fn annotation<'a>(etcd: &'a Etcd, name: &str) -> Option<&'a str> {
+pub(crate) fn annotation<'a>(etcd: &'a Etcd, name: &str) -> Option<&'a str> {
     let all = etcd.metadata.annotations.as_ref()?;
     all.get(name).map(String::as_str)
 }
 
 /// Whether the halt of this attempt has been acknowledged.
-pub(super) fn is_acknowledged(etcd: &Etcd, attempt: i64) -> bool {
+pub(crate) fn is_acknowledged(etcd: &Etcd, attempt: i64) -> bool {
     annotation(etcd, names::ACKNOWLEDGE_HALT) == Some(attempt.to_string().as_str())
 }
 
 /// Whether a person wants no further member to be touched.
-pub(super) fn is_paused(etcd: &Etcd) -> bool {
+pub(crate) fn is_paused(etcd: &Etcd) -> bool {
     let upgrade = etcd.spec.upgrade.as_ref();
     upgrade.and_then(|it| it.paused).unwrap_or(false)
 }

@@ -10,7 +10,7 @@ const CONTAINER: &str = "etcd";
 
 /// The release of etcd in the pod, if its image is one of the image vector that is built in,
 /// whatever registry it comes from; otherwise the tag of the image, which may be a release or not.
-pub(super) fn version(pod: &PodSpec) -> Option<String> {
+pub(crate) fn version(pod: &PodSpec) -> Option<String> {
     let etcd = pod.containers.iter().find(|it| it.name == CONTAINER)?;
     let image = last(etcd.image.as_deref()?);
     let vector = ImageVector::default();

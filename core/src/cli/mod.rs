@@ -4,18 +4,18 @@
 //! What others have written is shown without its control characters: no object can move the cursor
 //! of whoever looks at it.
 
-mod age;
+pub(crate) mod age;
 mod change;
-mod colour;
-mod found;
-mod image;
+pub(crate) mod colour;
+pub(crate) mod found;
+pub(crate) mod image;
 mod list;
 mod maintenance;
 mod preflight;
 mod progress;
 mod recovery;
 mod snapshot;
-mod table;
+pub(crate) mod table;
 mod task;
 mod tasks;
 

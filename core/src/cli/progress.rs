@@ -132,7 +132,7 @@ impl Progress {
     }
 
     /// What is done, and from which release to which.
-    fn way(&self) -> String {
+    pub(crate) fn way(&self) -> String {
         let text = |it: &Option<String>| it.clone().unwrap_or_else(|| "?".to_owned());
         let (from, to) = (text(&self.from), text(&self.to));
         match self.direction.as_deref() {
@@ -143,7 +143,7 @@ impl Progress {
     }
 
     /// What is done now, or why it is not further, and what a person can do.
-    fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let (namespace, name) = (&self.namespace, &self.name);
         let mut notes = Vec::new();
         if let Some(why) = &self.unreadable {

@@ -7,24 +7,24 @@ const GAP: &str = "   ";
 
 /// A cell.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     text: String,
     tone: Tone,
 }
 
 impl Cell {
     /// A fact.
-    pub(super) fn plain(text: &str) -> Self {
+    pub(crate) fn plain(text: &str) -> Self {
         Self::toned(text, Tone::Plain)
     }
 
     /// A fact that may not be known.
-    pub(super) fn known(text: Option<&str>) -> Self {
+    pub(crate) fn known(text: Option<&str>) -> Self {
         Self::plain(text.unwrap_or("-"))
     }
 
     /// A word that says more than itself.
-    pub(super) fn toned(text: &str, tone: Tone) -> Self {
+    pub(crate) fn toned(text: &str, tone: Tone) -> Self {
         let text = if text.is_empty() {
             "-".to_owned()
         } else {
@@ -35,7 +35,7 @@ impl Cell {
 }
 
 /// The header and a line for each row.
-pub(super) fn lines<const N: usize>(
+pub(crate) fn lines<const N: usize>(
     header: [&str; N],
     rows: &[[Cell; N]],
     colours: Colours,

@@ -44,6 +44,7 @@ pub struct Snapshot {
 struct Told {
     kind: Option<String>,
     snap_name: Option<String>,
+    start_revision: Option<i64>,
     last_revision: Option<i64>,
     created_on: Option<String>,
     is_final: Option<bool>,
@@ -53,7 +54,7 @@ struct Told {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Latest {
+struct Answer {
     full_snapshot: Option<Told>,
     delta_snapshots: Option<Vec<Told>>,
 }
@@ -67,12 +68,54 @@ pub struct Covered {
     pub at: Timestamp,
 }
 
+/// An object of the newest chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// The first revision in it; 0 for a full snapshot.
+    pub first: i64,
+    /// The last revision in it.
+    pub last: i64,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Its size in the store, bytes. Only our sidecar tells.
+    pub size: Option<u64>,
+}
+
+/// The newest full snapshot, and the deltas after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Latest {
+    /// The full snapshot; `None` if there is none.
+    pub full: Option<Link>,
+    /// The deltas, in their order.
+    pub deltas: Vec<Link>,
+}
+
+/// The answer of `/snapshot/latest`, whole.
+///
+/// # Errors
+/// If it is no such answer.
+pub fn chain(status: u16, body: &[u8]) -> Result<Latest, Trouble> {
+    let unknown = || Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body)));
+    if status != 200 {
+        return Err(unknown());
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| unknown())?;
+    let link = |told: Told| told.link().ok_or_else(unknown);
+    let deltas = answer.delta_snapshots.unwrap_or_default();
+    Ok(Latest {
+        full: answer.full_snapshot.map(link).transpose()?,
+        deltas: deltas.into_iter().map(link).collect::<Result<_, _>>()?,
+    })
+}
+
 /// The answer of `/snapshot/latest`: the newest full snapshot.
 ///
 /// # Errors
 /// If it is no such answer, or there is none.
 pub fn newest(status: u16, body: &[u8]) -> Result<Snapshot, Trouble> {
-    let latest = (status == 200).then(|| serde_json::from_slice::<Latest>(body).ok());
+    let latest = (status == 200).then(|| serde_json::from_slice::<Answer>(body).ok());
     let told = latest.flatten().and_then(|it| it.full_snapshot?.snapshot());
     told.ok_or_else(|| Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body))))
 }
@@ -86,7 +129,7 @@ pub fn covered(status: u16, body: &[u8]) -> Result<Vec<Covered>, Trouble> {
     if status != 200 {
         return Err(unknown());
     }
-    let latest: Latest = serde_json::from_slice(body).map_err(|_| unknown())?;
+    let latest: Answer = serde_json::from_slice(body).map_err(|_| unknown())?;
     let deltas = latest.delta_snapshots.unwrap_or_default();
     let all = latest.full_snapshot.into_iter().chain(deltas);
     let covered = |told: Told| {
@@ -145,7 +188,7 @@ pub fn latest(take: Take, since: Timestamp, status: u16, body: &[u8]) -> Option<
     if status != 200 {
         return None;
     }
-    let latest: Latest = serde_json::from_slice(body).ok()?;
+    let latest: Answer = serde_json::from_slice(body).ok()?;
     let told = latest.full_snapshot.filter(|it| it.is_for(take))?;
     let created: Timestamp = told.created_on.as_ref()?.parse().ok()?;
     (created.as_second() > since.as_second()).then(|| told.snapshot())?
@@ -160,6 +203,16 @@ impl Told {
             }
             Take::Delta => kind == Some("Incr"),
         }
+    }
+
+    fn link(self) -> Option<Link> {
+        Some(Link {
+            name: self.snap_name.filter(|it| !it.is_empty())?,
+            first: self.start_revision?,
+            last: self.last_revision?,
+            at: self.created_on?.parse().ok()?,
+            size: self.size_bytes.and_then(|it| it.try_into().ok()),
+        })
     }
 
     fn snapshot(self) -> Option<Snapshot> {

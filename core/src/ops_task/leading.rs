@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
 
 use super::seen::Sidecar;
 use super::trouble::Trouble;
@@ -30,6 +31,18 @@ impl Says {
             503 => Self::Follows,
             other => Self::Unknown(format!("/healthz says {other}")),
         }
+    }
+
+    /// The same through the API server, which answers 503 itself if it does not reach the pod: only a sidecar
+    /// says `health`.
+    pub fn through(status: u16, body: &[u8]) -> Self {
+        let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+        if json["health"].is_boolean() {
+            return Self::of(status);
+        }
+        let text = String::from_utf8_lossy(body);
+        let said = json["message"].as_str().unwrap_or(text.trim());
+        Self::Unknown(format!("{status}: {said}"))
     }
 }
 
@@ -110,6 +123,22 @@ mod tests {
         ] {
             let all = said(&all);
             assert_eq!(leading(&all).ok(), leader, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn through_the_api_server_only_a_sidecar_says_who_leads() {
+        let leads = Says::through(200, b"{\"health\":true}");
+        assert_eq!(leads, Says::Leads);
+        assert_eq!(Says::through(503, b"{\"health\":false}"), Says::Follows);
+        let unreached =
+            br#"{"kind":"Status","code":503,"message":"error trying to reach service"}"#;
+        for (status, body, said) in [
+            (503, &unreached[..], "503: error trying to reach service"),
+            (503, b"no\n", "503: no"),
+            (200, b"", "200: "),
+        ] {
+            assert_eq!(Says::through(status, body), Says::Unknown(said.to_owned()));
         }
     }
 

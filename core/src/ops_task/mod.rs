@@ -24,7 +24,9 @@ mod trouble;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use answer::{Covered, Done, Snapshot, covered, latest, newest, restorable, taken};
+pub use answer::{
+    Covered, Done, Latest, Link, Snapshot, chain, covered, latest, newest, restorable, taken,
+};
 pub use job::{JobSeen, job};
 pub use leading::{Says, leading, places};
 pub use maintenance::{Backups, Maintenance, Next, Reach};

@@ -174,7 +174,7 @@ fn answering(
 }
 
 /// Whether a member says that it serves clients.
-pub(super) fn serves(status: &Status) -> bool {
+pub(crate) fn serves(status: &Status) -> bool {
     !status.learner && status.leader != MemberId::NOBODY && status.ready.is_ok()
 }
 

@@ -46,6 +46,8 @@ pub use facts::{
     Thresholds,
 };
 
+pub(crate) use self::members::serves;
+
 use self::conditions::{BY_STATUS, Finding, Kind, Truth, find};
 use self::members::{Member, State};
 use self::timing::Timing;

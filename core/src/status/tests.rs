@@ -92,10 +92,7 @@ fn answer(ordinal: u64) -> Status {
 
 /// What they answer: how each one is.
 fn live(answers: [Answer; 3]) -> Etcd {
-    let serves = answers
-        .iter()
-        .filter_map(Answer::status)
-        .any(members::serves);
+    let serves = answers.iter().filter_map(Answer::status).any(serves);
     let listed = |ordinal: u64| Listed {
         id: MemberId(0xa0 + ordinal),
         name: MemberName(format!("e-{ordinal}")),

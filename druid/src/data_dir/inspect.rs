@@ -283,20 +283,19 @@ fn read_members(path: &Path) -> Result<Vec<Stored>, Stop> {
     let Some(file) = open_database(path)? else {
         return Ok(Vec::new());
     };
+    members(file).map_err(|error| unreadable(path, error))
+}
+
+fn members(file: FileAt) -> Result<Vec<Stored>, WalkError<io::Error, RowDamage>> {
     let mut all = Vec::new();
-    let read = Reader::open(file)
-        .map_err(WalkError::from)
-        .and_then(|mut reader| {
-            if !reader.names().iter().any(|name| name == bucket::MEMBERS) {
-                return Ok(());
-            }
-            reader.rows(bucket::MEMBERS, |row| {
-                let member = stored(row.key, row.value).ok_or(RowDamage::Malformed("members"))?;
-                all.push(member);
-                Ok(())
-            })
-        });
-    read.map_err(|error| unreadable(path, error))?;
+    let mut reader = Reader::open(file)?;
+    if reader.names().iter().any(|name| name == bucket::MEMBERS) {
+        reader.rows(bucket::MEMBERS, |row| {
+            let member = stored(row.key, row.value);
+            all.push(member.ok_or(RowDamage::Malformed("members"))?);
+            Ok(())
+        })?;
+    }
     Ok(all)
 }
 

@@ -6,7 +6,8 @@ use druid_core::render::owner_labels;
 use druid_core::status::Sought;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::DeserializeGuard;
 use kube::{Error, Resource};
@@ -78,7 +79,9 @@ impl Cluster {
         if let Which::Named(name) = which {
             return Ok(vec![self.etcd(name).await?]);
         }
-        let all = self.listed("list Etcds", &self.etcds(which), None).await?;
+        let all = self
+            .listed("list Etcds", &self.etcds(which), ListParams::default())
+            .await?;
         Ok(all.into_iter().map(Found::of).collect())
     }
 
@@ -89,7 +92,8 @@ impl Cluster {
     ) -> Result<Vec<StatefulSet>, KubectlError> {
         let api = self.of(which);
         let labels = format!("{}={}", names::MANAGED_BY, names::MANAGER);
-        self.listed("list StatefulSets", &api, Some(&labels)).await
+        let labelled = ListParams::default().labels(&labels);
+        self.listed("list StatefulSets", &api, labelled).await
     }
 
     /// The StatefulSet of an Etcd.
@@ -105,16 +109,47 @@ impl Cluster {
 
     /// All pods of an Etcd.
     pub(super) async fn pods(&self, etcd: &str) -> Sought<Vec<Pod>> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        self.owned("list pods", etcd).await
+    }
+
+    /// All Leases of an Etcd.
+    pub(super) async fn leases(&self, etcd: &str) -> Sought<Vec<Lease>> {
+        self.owned("list Leases", etcd).await
+    }
+
+    /// The objects of a kind that belong to an Etcd.
+    async fn owned<K>(&self, what: &'static str, etcd: &str) -> Sought<Vec<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
         let labels: Vec<_> = owner_labels(etcd)
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        match self
-            .listed("list pods", &api, Some(&labels.join(",")))
-            .await
-        {
-            Ok(pods) => Sought::Found(pods),
+        let labelled = ListParams::default().labels(&labels.join(","));
+        sought(self.listed(what, &api, labelled).await)
+    }
+
+    /// The warnings of the namespace.
+    pub(super) async fn warnings(&self) -> Sought<Vec<Event>> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let warnings = ListParams::default().fields("type=Warning");
+        sought(self.listed("list events", &api, warnings).await)
+    }
+
+    /// The tasks of the namespace.
+    pub(super) async fn tasks_there(&self) -> Sought<Vec<EtcdOpsTask>> {
+        sought(self.all_tasks(Which::Namespace).await)
+    }
+
+    /// A Secret.
+    pub(super) async fn secret(&self, name: &str) -> Sought<Secret> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        match self.within("get the Secret", api.get_opt(name)).await {
+            Ok(Some(secret)) => Sought::Found(secret),
+            Ok(None) => Sought::Missing,
             Err(error) => Sought::Unknown(error.to_string()),
         }
     }
@@ -144,7 +179,9 @@ impl Cluster {
         which: Which<'_>,
     ) -> Result<Vec<EtcdOpsTask>, KubectlError> {
         let api: Api<DeserializeGuard<EtcdOpsTask>> = self.of(which);
-        let found = self.listed("list EtcdOpsTasks", &api, None).await?;
+        let found = self
+            .listed("list EtcdOpsTasks", &api, ListParams::default())
+            .await?;
         let read = found.into_iter().filter_map(|it| match it.0 {
             Ok(task) => Some(task),
             Err(invalid) => {
@@ -186,13 +223,12 @@ impl Cluster {
         &self,
         what: &'static str,
         api: &Api<K>,
-        labels: Option<&str>,
+        which: ListParams,
     ) -> Result<Vec<K>, KubectlError>
     where
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let mut params = ListParams::default().limit(PAGE);
-        params.label_selector = labels.map(str::to_owned);
+        let mut params = which.limit(PAGE);
         let mut all = Vec::new();
         loop {
             let page = self.within(what, api.list(&params)).await?;
@@ -251,5 +287,13 @@ impl Cluster {
             name: name.to_owned(),
             namespace: self.namespace.clone(),
         }
+    }
+}
+
+/// What could not be read is not known, and why.
+fn sought<T>(found: Result<T, KubectlError>) -> Sought<T> {
+    match found {
+        Ok(found) => Sought::Found(found),
+        Err(error) => Sought::Unknown(error.to_string()),
     }
 }

@@ -6,6 +6,8 @@ use clap::{ArgGroup, Subcommand, ValueEnum};
 use druid_core::duration::{DurationError, GoDuration};
 
 use super::connect::Connection;
+use crate::etcd::Endpoint;
+use crate::members::Reach;
 
 /// Look at Etcds in a Kubernetes cluster, follow their upgrades, ask for snapshots.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,6 +16,8 @@ Named kubectl-druid and in the PATH, this program is also `kubectl druid ...`.
 
 Examples:
   kubectl druid list -A
+  kubectl druid doctor main -n shoot
+  kubectl druid restore-plan main -n shoot
   kubectl druid upgrade status -A -w
   kubectl druid upgrade pause main -n shoot
   kubectl druid snapshot main --full --wait
@@ -46,11 +50,72 @@ Exit codes: 0 nothing stands against it; 1 something does, or could not be found
         /// The name of the Etcd.
         name: String,
     },
+    Doctor(Box<DoctorArgs>),
+    RestorePlan(Box<RestorePlanArgs>),
     Snapshot(SnapshotArgs),
     Defrag(DefragArgs),
     Compact(CompactArgs),
     Recover(RecoverArgs),
     Tasks(TasksArgs),
+}
+
+/// Look at one Etcd: what to do first, and all that is known of it.
+///
+/// Asks the API server for the Etcd, its pods, Leases, tasks and warnings, and for the Secrets with its
+/// certificates, of which only the dates are read. Nothing is written. What only members know (alarms,
+/// the size of databases, the present revision) is asked of them if they are named with --endpoints, as
+/// for `druid preflight`. What may not be read is said to be not known, and is not taken for good.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 healthy; 3 there is something to do; 1 nothing to do was found, but something could not
+be found out.
+
+Examples:
+  kubectl druid doctor main -n shoot
+
+  With what the members say, from outside of the cluster:
+    kubectl port-forward -n shoot main-0 2379 &
+    kubectl port-forward -n shoot main-1 22379:2379 &
+    kubectl port-forward -n shoot main-2 32379:2379 &
+    kubectl druid doctor main -n shoot --cacert ca.crt --cert client.crt --key client.key \\
+      --endpoints https://localhost:2379,https://localhost:22379,https://localhost:32379")]
+pub(super) struct DoctorArgs {
+    /// The name of the Etcd.
+    pub(super) name: String,
+    /// The client URL of every member, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "URL")]
+    pub(super) endpoints: Vec<Endpoint>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+/// Say what would be restored if an Etcd had to be restored from its backup now. Changes nothing.
+///
+/// Asks the sidecar beside the leading member what is in the store, through the API server: that takes the
+/// right to get `pods/proxy`. Where none can be asked, the Leases of snapshots say how far the backups
+/// reach, and no more. What would be lost is known if the members are named with --endpoints.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 it can be restored, up to the newest backup; 3 there is no backup, or not all of it can be
+used; 1 the store could not be looked at.
+
+Examples:
+  kubectl druid restore-plan main -n shoot
+  kubectl druid restore-plan main -n shoot -o json")]
+pub(super) struct RestorePlanArgs {
+    /// The name of the Etcd.
+    pub(super) name: String,
+    /// The client URL of every member, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "URL")]
+    pub(super) endpoints: Vec<Endpoint>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
 }
 
 /// List Etcds: are they ready, what do they run, how are their backups and upgrades?
@@ -278,7 +343,7 @@ pub(super) enum Format {
     /// For people.
     #[default]
     Text,
-    /// For programs: a list.
+    /// For programs.
     Json,
     /// The same as YAML.
     Yaml,

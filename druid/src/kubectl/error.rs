@@ -7,6 +7,8 @@ use druid_core::cli::NotHalted;
 use kube::config::{InClusterError, KubeconfigError};
 use thiserror::Error;
 
+use crate::members::MembersError;
+
 /// Why a command did not do what it was asked for.
 #[derive(Debug, Error)]
 pub(super) enum KubectlError {
@@ -147,6 +149,9 @@ pub(super) enum KubectlError {
          it: druid crds etcds | kubectl apply --server-side -f -"
     )]
     Dropped(String),
+    /// The members cannot be asked.
+    #[error(transparent)]
+    Members(#[from] MembersError),
     /// There is no halt.
     #[error("Etcd {name}: {why}")]
     NotHalted {
@@ -206,6 +211,7 @@ impl KubectlError {
             | Self::Unauthorized { .. }
             | Self::Unreadable { .. }
             | Self::Dropped(_)
+            | Self::Members(_)
             | Self::NotHalted { .. }
             | Self::Task { .. }
             | Self::TaskDeadline { .. } => false,

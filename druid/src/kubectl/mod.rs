@@ -3,13 +3,17 @@
 
 mod api;
 mod args;
+mod complete;
 mod connect;
+mod doctor;
 mod error;
 mod list;
 mod maintenance;
 mod output;
 mod preflight;
 mod recover;
+mod restore_plan;
+mod sidecar;
 mod snapshot;
 mod task;
 mod tasks;
@@ -20,7 +24,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 pub(crate) use args::Args;
 use args::{Command, UpgradeCommand};
@@ -28,6 +32,8 @@ use error::KubectlError;
 
 /// As kubectl looks for the program behind `kubectl druid`.
 const PLUGIN: &str = "kubectl-druid";
+/// As kubectl looks for the program that completes its command line.
+const COMPLETION: &str = "kubectl_complete-druid";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -46,6 +52,21 @@ pub(crate) fn is_plugin(line: &[OsString]) -> bool {
     let program = line.first().map(Path::new);
     let name = program.and_then(Path::file_stem);
     name.is_some_and(|it| it == PLUGIN)
+}
+
+/// Whether kubectl wants to know what may come next on the command line of the plugin.
+pub(crate) fn is_completion(line: &[OsString]) -> bool {
+    let program = line.first().map(Path::new);
+    let name = program.and_then(Path::file_stem);
+    name.is_some_and(|it| it == COMPLETION)
+}
+
+/// Tells it.
+pub(crate) fn complete(line: &[OsString]) -> ExitCode {
+    let words = line.get(1..).unwrap_or_default();
+    // Nobody reads it: there is nothing more to tell.
+    let _ = output::say(&complete::choices(Plugin::command(), words));
+    ExitCode::SUCCESS
 }
 
 /// Reads the command line of the plugin.
@@ -69,6 +90,8 @@ async fn done(args: Args) -> Result<ExitCode, KubectlError> {
     match args.command {
         Command::List(list) => list::run(&cluster, &list).await?,
         Command::Preflight { name } => return preflight::run(&cluster, &name).await,
+        Command::Doctor(doctor) => return Box::pin(doctor::run(&cluster, &doctor)).await,
+        Command::RestorePlan(of) => return Box::pin(restore_plan::run(&cluster, &of)).await,
         Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
         Command::Defrag(defrag) => maintenance::defrag(&cluster, &defrag).await?,
         Command::Compact(compact) => maintenance::compact(&cluster, &compact).await?,

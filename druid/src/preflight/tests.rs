@@ -87,12 +87,3 @@ fn the_tables_of_keys_are_those_of_the_genuine_binaries() {
         assert_eq!(table, keys_by_help(&binary), "{series}");
     }
 }
-
-#[test]
-fn durations_are_read() {
-    assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-    assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-    for bad in ["5", "-5s", "0s", "soon"] {
-        assert!(duration(bad).is_err(), "{bad}");
-    }
-}

@@ -108,12 +108,17 @@ impl Cluster {
         self.layout().key(ADMIN)
     }
 
-    /// kubectl as the administrator.
-    fn kubectl_command(&self) -> Command {
-        let mut kubectl = match &self.running {
+    /// kubectl as the administrator, without a word yet.
+    pub(crate) fn kubectl_alone(&self) -> Command {
+        match &self.running {
             Running::ControlPlane { control_plane, .. } => control_plane.kubectl(),
             Running::Node(node) => node.kubectl(),
-        };
+        }
+    }
+
+    /// The same, with a limit.
+    fn kubectl_command(&self) -> Command {
+        let mut kubectl = self.kubectl_alone();
         kubectl.arg("--request-timeout=20s");
         kubectl
     }

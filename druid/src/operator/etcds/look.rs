@@ -28,6 +28,7 @@ use super::removal::remove;
 use super::world::{self, World};
 use crate::clock::now;
 use crate::engine;
+use crate::expiry::expiry;
 use crate::observe::Survey;
 use crate::operator::known::{Known, Named};
 use crate::operator::request::ApiError;
@@ -521,7 +522,7 @@ impl<'a> Look<'a> {
             };
             there.insert(name.clone());
             for of in certificates.iter().filter(|it| it.secret == name) {
-                if let Some(expires) = members::expiry(&secret, of) {
+                if let Some(expires) = expiry(&secret, of) {
                     expiries.insert((name.clone(), of.key.to_owned()), expires);
                 }
             }

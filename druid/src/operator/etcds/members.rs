@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use druid_core::certificate;
 use druid_core::member::MemberName;
 use druid_core::reconcile::endpoint;
-use druid_core::render::{Ca, CertificateReference, Spec, TLS_CERTIFICATE};
-use jiff::Timestamp;
+use druid_core::render::{Ca, Spec, TLS_CERTIFICATE};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use thiserror::Error;
 
 use super::apis::Apis;
@@ -96,14 +92,6 @@ fn value<'a>(secret: &'a Secret, name: &str, key: &str) -> Result<&'a [u8], Memb
             secret: name.to_owned(),
             key: key.to_owned(),
         })
-}
-
-/// When the certificates in one place expire; nothing of what are none.
-pub(super) fn expiry(secret: &Secret, of: &CertificateReference<'_>) -> Option<Timestamp> {
-    let pem = secret.data.as_ref()?.get(of.key)?;
-    let each = CertificateDer::pem_slice_iter(&pem.0)
-        .filter_map(|it| certificate::not_after(&it.ok()?).ok());
-    certificate::expiry(of.of, each)
 }
 
 /// Clients of the members, kept as long as their pods keep their addresses and the certificates stay.

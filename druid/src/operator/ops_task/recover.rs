@@ -118,14 +118,14 @@ impl Work<'_> {
             backup: &self.backup,
             hashes: hashes.as_ref(),
         })?;
-        let told = match &next {
-            Recover::Record(result) => result.as_ref().clone(),
-            _ => result.clone(),
-        };
-        self.tell.progress(Progress {
+        let mut progress = Progress {
             step: next.to_string(),
-            result: told,
-        });
+            result: result.clone(),
+        };
+        if let Recover::Record(result) = &next {
+            progress.result = result.as_ref().clone();
+        }
+        self.tell.progress(progress);
         if next == Recover::Finished {
             return Ok(Some(Done::Recovered(Box::new(result))));
         }
