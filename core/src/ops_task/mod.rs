@@ -23,14 +23,14 @@ mod trouble;
 use jiff::{SignedDuration, Timestamp};
 
 pub use answer::{Covered, Done, Snapshot, covered, latest, newest, taken};
-pub use job::{JobSeen, job};
+pub use job::{JobSeen, job_of_task};
 pub use leading::{Says, leading, places};
 pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
 pub use progress::Progress;
 pub use seen::{
     CA_VOLUME, Cluster, EtcdSeen, Queue, Queued, Sidecar, at_work, ca_certificates, ca_secret,
-    next_in_line,
+    next_in_line, under_way,
 };
 pub use status::Told;
 pub use task::{Kind, Operation, Owner, Stage, State, Take, Task, Unsupported};

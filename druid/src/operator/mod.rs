@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+pub(crate) mod compaction;
 mod defined;
 #[cfg(debug_assertions)]
 mod dying;
@@ -16,6 +17,7 @@ mod reports;
 pub(crate) mod request;
 mod run;
 mod settings;
+mod turns;
 
 #[cfg(test)]
 #[path = "../../tests/common_cluster/mod.rs"]

@@ -23,7 +23,7 @@ use super::health::{Health, Stage};
 use super::leading::Sidecars;
 use super::place::Place;
 use super::settings::{self, Configured};
-use super::{defined, election, etcds, ops_task};
+use super::{compaction, defined, election, etcds, ops_task};
 use crate::serve;
 
 /// The exit code of a configuration that cannot be used.
@@ -88,6 +88,7 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
         lease: config.election.as_ref().map(|it| it.lease.clone()),
         etcds: etcds::Counts::default(),
         tasks: ops_task::Counts::default(),
+        compaction: compaction::Counts::default(),
     });
     let (address, port) = (config.metrics.address, config.metrics.port);
     let listener = serve::listen_at(address, port)
@@ -121,6 +122,7 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
             numbers: health.etcds.clone(),
         },
         tasks: tasks(&config, args, &place, health.tasks.clone()),
+        compaction: compaction_of(&config, args, &place, health.compaction.clone()),
         client: clients.work.clone(),
         tell,
         stopped,
@@ -150,10 +152,28 @@ fn tasks(
     }
 }
 
+/// Nothing if it is switched off.
+fn compaction_of(
+    config: &Config,
+    args: &Args,
+    place: &Place,
+    numbers: compaction::Counts,
+) -> Option<compaction::Settings> {
+    Some(compaction::Settings {
+        config: config.compaction?,
+        limits: druid_core::compaction::Limits::default(),
+        namespace: args.namespace.clone(),
+        instance: place.pod.clone(),
+        sidecars: Sidecars::Pods,
+        numbers,
+    })
+}
+
 /// What is needed to work.
 struct Operator {
     etcds: etcds::Settings,
     tasks: ops_task::Settings,
+    compaction: Option<compaction::Settings>,
     client: Client,
     tell: watch::Sender<Stage>,
     stopped: watch::Receiver<bool>,
@@ -225,6 +245,13 @@ impl Operator {
             ops_task::run(client, self.tasks, told(&mut stopped)).await;
             "EtcdOpsTasks"
         });
+        if let Some(settings) = self.compaction {
+            let (client, mut stopped) = (self.client.clone(), self.stopped.clone());
+            controllers.spawn(async move {
+                compaction::run(client, settings, told(&mut stopped)).await;
+                "snapshot compaction"
+            });
+        }
         let (client, mut stopped) = (self.client, self.stopped.clone());
         controllers.spawn(async move {
             etcds::run(client, self.etcds, told(&mut stopped)).await;

@@ -108,10 +108,6 @@ fn missing(config: &Config) -> Vec<ConfigWarning> {
     let why = "this operator does not do that yet";
     let asked = [
         (
-            "controllers.compaction.enabled",
-            config.compaction.is_some(),
-        ),
-        (
             "controllers.etcdCopyBackupsTask.enabled",
             config.copy_task_workers.is_some(),
         ),
