@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod cli;
 pub mod compaction;
 pub mod config_keys;
+pub mod copy_task;
 pub mod data_dir;
 pub mod defragment;
 pub mod demo;

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 pub(crate) mod compaction;
+mod copy_task;
 mod defined;
 #[cfg(debug_assertions)]
 mod dying;

@@ -8,7 +8,7 @@ mod asking;
 mod heard;
 mod look;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -348,7 +348,7 @@ pub(in crate::operator) fn warning(so: bool) -> EventType {
 }
 
 /// The merge patch from one to the other.
-fn changes(before: &Value, after: &Value) -> Value {
+pub(in crate::operator) fn changes(before: &Value, after: &Value) -> Value {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return after.clone();
     };

@@ -30,7 +30,7 @@ use druid_core::version::Version;
 use kube::Client;
 use tokio::sync::mpsc;
 
-pub(super) use apis::{Apis, warning};
+pub(super) use apis::{Apis, changes, warning};
 pub(super) use asked::Cluster;
 pub(crate) use numbers::Counts;
 

@@ -3,5 +3,5 @@
 
 mod jobs;
 mod quiet;
-mod room;
+pub(in crate::operator) mod room;
 mod snapshots;

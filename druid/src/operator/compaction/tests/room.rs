@@ -24,14 +24,14 @@ use crate::operator::ops_task::tests::bed::Bed;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) struct Room {
-    pub(super) bed: Bed,
-    pub(super) counts: Counts,
-    pub(super) limits: Limits,
+pub(in crate::operator) struct Room {
+    pub(in crate::operator) bed: Bed,
+    pub(in crate::operator) counts: Counts,
+    pub(in crate::operator) limits: Limits,
 }
 
 /// Ends with its process when dropped, as far as a task can.
-pub(super) struct Operator(JoinHandle<()>);
+pub(in crate::operator) struct Operator(JoinHandle<()>);
 
 impl Drop for Operator {
     fn drop(&mut self) {
@@ -52,7 +52,7 @@ fn config() -> Compaction {
 }
 
 impl Room {
-    pub(super) async fn new(namespace: &str) -> Self {
+    pub(in crate::operator) async fn new(namespace: &str) -> Self {
         let short = SignedDuration::from_millis(300);
         Self {
             bed: Bed::new(namespace).await,
@@ -68,7 +68,7 @@ impl Room {
         }
     }
 
-    pub(super) fn operator(&self) -> Operator {
+    pub(in crate::operator) fn operator(&self) -> Operator {
         let settings = Settings {
             config: config(),
             limits: self.limits,
@@ -83,13 +83,13 @@ impl Room {
 
     /// An Etcd with a store whose sidecar is on this port, with the StatefulSet that it runs in, a full
     /// snapshot up to revision 1000, and so many events since.
-    pub(super) async fn etcd(&self, name: &str, port: u16, events: u64) -> Value {
+    pub(in crate::operator) async fn etcd(&self, name: &str, port: u16, events: u64) -> Value {
         let store =
             json!({ "store": { "prefix": "p", "provider": "Local", "container": "bucket" } });
         self.etcd_with(name, port, store, events).await
     }
 
-    pub(super) async fn etcd_with(
+    pub(in crate::operator) async fn etcd_with(
         &self,
         name: &str,
         port: u16,
@@ -124,7 +124,7 @@ impl Room {
         etcd
     }
 
-    pub(super) async fn create<K>(&self, object: Value) -> K
+    pub(in crate::operator) async fn create<K>(&self, object: Value) -> K
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
@@ -135,7 +135,7 @@ impl Room {
     }
 
     /// A sidecar renews a lease: its newest snapshot has this revision.
-    pub(super) async fn snapshot(&self, etcd: &str, kind: &str, revision: u64) {
+    pub(in crate::operator) async fn snapshot(&self, etcd: &str, kind: &str, revision: u64) {
         let spec = json!({ "holderIdentity": revision.to_string(),
             "renewTime": format!("{:.6}", now()) });
         let patch = json!({ "spec": spec });
@@ -146,7 +146,7 @@ impl Room {
             .unwrap();
     }
 
-    pub(super) async fn patch<K>(&self, name: &str, patch: Value)
+    pub(in crate::operator) async fn patch<K>(&self, name: &str, patch: Value)
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned,
@@ -156,7 +156,7 @@ impl Room {
         api.patch(name, &params, &patch).await.unwrap();
     }
 
-    pub(super) async fn patch_status<K>(&self, name: &str, patch: Value)
+    pub(in crate::operator) async fn patch_status<K>(&self, name: &str, patch: Value)
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned,
@@ -168,7 +168,7 @@ impl Room {
     }
 
     /// As JSON; null if there is none.
-    pub(super) async fn read<K>(&self, name: &str) -> Value
+    pub(in crate::operator) async fn read<K>(&self, name: &str) -> Value
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
@@ -178,7 +178,11 @@ impl Room {
     }
 
     /// The object, once this holds of it.
-    pub(super) async fn when<K>(&self, name: &str, so: impl Fn(&Value) -> bool) -> Value
+    pub(in crate::operator) async fn when<K>(
+        &self,
+        name: &str,
+        so: impl Fn(&Value) -> bool,
+    ) -> Value
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
@@ -199,7 +203,7 @@ impl Room {
     }
 
     /// The Job of an Etcd, once it is there, and is not this one.
-    pub(super) async fn job(&self, etcd: &str, not: &Value) -> Value {
+    pub(in crate::operator) async fn job(&self, etcd: &str, not: &Value) -> Value {
         self.when::<Job>(&format!("{etcd}-compactor"), |it| {
             !it.is_null() && it["metadata"]["uid"] != not["metadata"]["uid"]
         })
@@ -207,7 +211,7 @@ impl Room {
     }
 
     /// It ends, as the controller of Jobs says it.
-    pub(super) async fn end(&self, job: &Value, complete: bool, reason: &str) {
+    pub(in crate::operator) async fn end(&self, job: &Value, complete: bool, reason: &str) {
         let name = job["metadata"]["name"].as_str().unwrap();
         let at = now().to_string();
         let condition = |kind: &str| json!({ "type": kind, "status": "True", "reason": reason, "lastTransitionTime": at });
@@ -226,7 +230,7 @@ impl Room {
     }
 
     /// The pod of a Job, whose program has ended so.
-    pub(super) async fn pod(&self, etcd: &str, job: &Value, exit: i32) {
+    pub(in crate::operator) async fn pod(&self, etcd: &str, job: &Value, exit: i32) {
         let name = "compactor-pod";
         let owner = json!({ "apiVersion": "batch/v1", "kind": "Job",
             "name": job["metadata"]["name"], "uid": job["metadata"]["uid"] });
@@ -247,7 +251,7 @@ impl Room {
     }
 
     /// A Job is told to go; here nobody but the test takes the finalizer off.
-    pub(super) async fn gone(&self, job: &Value) {
+    pub(in crate::operator) async fn gone(&self, job: &Value) {
         let name = job["metadata"]["name"].as_str().unwrap();
         let leaves = |it: &Value| {
             let finalizers = &it["metadata"]["finalizers"];
@@ -260,14 +264,14 @@ impl Room {
     }
 
     /// The condition, once it has this reason.
-    pub(super) async fn told(&self, etcd: &str, reason: &str) -> Value {
+    pub(in crate::operator) async fn told(&self, etcd: &str, reason: &str) -> Value {
         let found =
             self.when::<druid_core::api::Etcd>(etcd, |it| condition(it)["reason"] == reason);
         condition(&found.await)
     }
 }
 
-pub(super) fn condition(etcd: &Value) -> Value {
+pub(in crate::operator) fn condition(etcd: &Value) -> Value {
     let all = etcd["status"]["conditions"].as_array();
     let mut all = all.into_iter().flatten();
     let found = all.find(|it| it["type"] == "LastSnapshotCompactionSucceeded");
@@ -275,6 +279,6 @@ pub(super) fn condition(etcd: &Value) -> Value {
 }
 
 /// Long enough for anything that should not happen.
-pub(super) async fn a_while() {
+pub(in crate::operator) async fn a_while() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
 }

@@ -286,7 +286,7 @@ async fn define(client: &Client) {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind));
     let params = PatchParams::apply("druid-tests").force();
-    for kind in [Kind::Etcd, Kind::EtcdOpsTask] {
+    for kind in Kind::ALL {
         let mut definition = kind.definition().unwrap();
         let config = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/config";
         if let Some(config) = definition.pointer_mut(config) {
