@@ -84,6 +84,11 @@ impl Operator {
     }
 
     fn elected(kubeconfig: &Path, namespace: &str, pod: &str, election: &str) -> Self {
+        Self::with(kubeconfig, namespace, pod, election, "")
+    }
+
+    /// With more controllers.
+    fn with(kubeconfig: &Path, namespace: &str, pod: &str, election: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = free.local_addr().unwrap().port();
@@ -91,7 +96,7 @@ impl Operator {
         let text = format!(
             "{HEAD}server: {{ metrics: {{ bindAddress: 127.0.0.1, port: {port} }} }}\n\
              leaderElection: {election}\n\
-             controllers: {{ etcd: {{ enableEtcdSpecAutoReconcile: true }} }}\n"
+             controllers: {{ etcd: {{ enableEtcdSpecAutoReconcile: true }} {more} }}\n"
         );
         let config = write(&dir, "config.yaml", &text);
         let log = File::create(dir.path().join("log")).unwrap();
@@ -355,6 +360,49 @@ fn task(namespace: &str, name: &str) -> Value {
     })
 }
 
+const COPIES: &str = "etcdcopybackupstasks.druid.gardener.cloud";
+
+/// A task that copies a bucket of the node.
+fn copy(namespace: &str) -> Value {
+    let store = |bucket: &str| json!({ "provider": "Local", "container": bucket, "prefix": "p" });
+    json!({
+        "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdCopyBackupsTask",
+        "metadata": { "name": "copy", "namespace": namespace },
+        "spec": { "sourceStore": store("from"), "targetStore": store("into") },
+    })
+}
+
+/// How often something in a namespace was asked for.
+fn asked(cluster: &Cluster, verb: &str, namespace: &str, what: &str) -> usize {
+    let audit = std::fs::read_to_string(cluster.audit_log()).unwrap();
+    let part = format!("/namespaces/{namespace}/{what}");
+    let lines = audit
+        .lines()
+        .filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let of_it =
+        |it: &Value| it["verb"] == verb && it["requestURI"].as_str().unwrap().contains(&part);
+    lines.filter(of_it).count()
+}
+
+#[test]
+fn what_is_switched_off_is_left_alone() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "off"]);
+    cluster.apply(&[copy("off"), task("off", "one")]);
+    let off = ", compaction: { enabled: false }, etcdCopyBackupsTask: { enabled: false, \
+               concurrentSyncs: 3 }";
+    let alone = "{ enabled: false }";
+    let operator = Operator::with(&cluster.kubeconfig(), "off", "alone", alone, off);
+    operator.is("ok: leads");
+    until_rejected(&cluster, "off", "one");
+    assert_eq!(asked(&cluster, "watch", "off", "etcdcopybackupstasks"), 0);
+    assert_eq!(asked(&cluster, "watch", "off", "jobs"), 0);
+    let of = ["--namespace", "off", "get", COPIES, "copy"];
+    let path = ["-o", "jsonpath={.metadata.finalizers}{.status}"];
+    assert_eq!(cluster.kubectl(&[&of[..], &path].concat()), "");
+}
+
 fn until_rejected(cluster: &Cluster, namespace: &str, name: &str) {
     let of = ["--namespace", namespace, "get", "etcdopstask", name];
     let path = ["-o", "jsonpath={.status.state}"];
@@ -413,11 +461,8 @@ fn one_of_two_works_and_the_other_takes_over() {
     assert_eq!(first["etcd"], "3.4.34");
 }
 
-#[test]
-fn the_rights_in_the_manifests_are_enough_and_no_more() {
-    let cluster = Cluster::shared();
-    define(&cluster);
-    cluster.kubectl(&["create", "namespace", "rights"]);
+/// A kubeconfig with the rights in the manifests.
+fn restricted(cluster: &Cluster, dir: &TempDir) -> PathBuf {
     let mut objects = xtask::deploy::objects(false, None).unwrap();
     objects.retain(|it| it["kind"] != "CustomResourceDefinition");
     cluster.apply(&objects);
@@ -430,8 +475,61 @@ fn the_rights_in_the_manifests_are_enough_and_no_more() {
         "users": [{ "name": "c", "user": { "token": token } }],
         "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
     });
+    write(dir, "kubeconfig", &kubeconfig.to_string())
+}
+
+#[test]
+fn the_rights_in_the_manifests_are_enough_for_jobs() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "jobs"]);
     let dir = tempfile::tempdir().unwrap();
-    let kubeconfig = write(&dir, "kubeconfig", &kubeconfig.to_string());
+    let kubeconfig = restricted(&cluster, &dir);
+    cluster.apply(&[copy("jobs")]);
+    let alone = "{ enabled: false }";
+    let more = ", compaction: { enabled: true }, etcdCopyBackupsTask: { enabled: true }";
+    let operator = Operator::with(&kubeconfig, "jobs", "restricted", alone, more);
+    operator.is("ok: leads");
+    let job = [
+        "--namespace",
+        "jobs",
+        "get",
+        "job",
+        "copy-worker",
+        "--output=name",
+    ];
+    until("the Job is made", || {
+        cluster.try_kubectl(&job).status.success().then_some(())
+    });
+    let watched = ["jobs", "etcdcopybackupstasks", "leases"];
+    until("all is watched", || {
+        let all = watched
+            .iter()
+            .all(|it| asked(&cluster, "watch", "jobs", it) > 0);
+        all.then_some(())
+    });
+    cluster.kubectl(&[
+        "--namespace",
+        "jobs",
+        "delete",
+        COPIES,
+        "copy",
+        "--wait=false",
+    ]);
+    until("the Job is deleted", || {
+        (asked(&cluster, "delete", "jobs", "jobs/copy-worker") > 0).then_some(())
+    });
+    let refused = |it: &Value| it.to_string().contains("forbidden");
+    assert!(!operator.log().iter().any(refused));
+}
+
+#[test]
+fn the_rights_in_the_manifests_are_enough_and_no_more() {
+    let cluster = Cluster::shared();
+    define(&cluster);
+    cluster.kubectl(&["create", "namespace", "rights"]);
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = restricted(&cluster, &dir);
     cluster.apply(&[task("rights", "one")]);
     let operator = Operator::start(&kubeconfig, "rights", "restricted");
     operator.is("ok: leads");

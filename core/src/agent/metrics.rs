@@ -120,11 +120,19 @@ pub struct Process {
 }
 
 /// How often something took how long.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Histogram {
+    /// Upper bounds of the buckets, seconds.
+    bounds: &'static [f64],
     /// How many were in each bucket; not cumulated. The last has the rest.
-    counts: [u64; BUCKETS.len() + 1],
+    counts: Vec<u64>,
     sum: f64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::over(&BUCKETS)
+    }
 }
 
 /// All of them.
@@ -306,9 +314,18 @@ fn kind_label(kind: Option<Kind>) -> String {
 }
 
 impl Histogram {
+    /// With buckets of one's own.
+    pub(crate) fn over(bounds: &'static [f64]) -> Self {
+        Self {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            sum: 0.0,
+        }
+    }
+
     pub(crate) fn observe(&mut self, time: Duration) {
         let seconds = time.as_secs_f64();
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
+        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
         let last = self.counts.len() - 1;
         if let Some(count) = self.counts.get_mut(bucket.unwrap_or(last)) {
             *count += 1;
@@ -318,11 +335,12 @@ impl Histogram {
 
     pub(crate) fn write(&self, text: &mut String, name: &str, labels: &str) -> fmt::Result {
         let mut total = 0;
-        let bounds = BUCKETS
+        let bounds = self
+            .bounds
             .iter()
             .map(ToString::to_string)
             .chain(["+Inf".to_owned()]);
-        for (bound, count) in bounds.zip(self.counts) {
+        for (bound, count) in bounds.zip(&self.counts) {
             total += count;
             writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}")?;
         }

@@ -78,6 +78,13 @@ pub const NEEDED: [Needed; 2] = [
     },
 ];
 
+/// What it needs where it copies backups.
+pub const NEEDED_FOR_COPIES: Needed = Needed {
+    name: "etcdcopybackupstasks.druid.gardener.cloud",
+    kind: Kind::EtcdCopyBackupsTask,
+    fields: &[],
+};
+
 impl Needed {
     /// Judges the definition as the API server has it; `None`: it has none.
     ///
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn our_own_definitions_are_what_is_needed() {
-        for needed in NEEDED {
+        for needed in NEEDED.into_iter().chain([NEEDED_FOR_COPIES]) {
             let stored = stored(needed.kind);
             assert_eq!(stored["metadata"]["name"], needed.name);
             assert_eq!(needed.check(Some(&stored)), Ok(()));

@@ -27,7 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use answer::{
     Covered, Done, Latest, Link, Snapshot, chain, covered, latest, newest, restorable, taken,
 };
-pub use job::{JobSeen, job};
+pub use job::{JobSeen, job_of_task};
 pub use leading::{Says, leading, places};
 pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
@@ -36,7 +36,7 @@ pub use progress::Progress;
 pub use recovery::{Backup, Held, Next as Recover, Place, Recovery, Seen as Survivors};
 pub use seen::{
     CA_VOLUME, Cluster, EtcdSeen, Queue, Queued, Sidecar, at_work, ca_certificates, ca_secret,
-    next_in_line,
+    next_in_line, under_way,
 };
 pub use status::Told;
 pub use task::{Kind, Operation, Owner, Stage, State, Take, Task, Unsupported};

@@ -233,6 +233,15 @@ pub fn at_work<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Opt
     all.next().map(|it| it.name.as_str())
 }
 
+/// The task of an Etcd whose turn it is, if there is one.
+pub fn under_way<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Option<&'a str> {
+    let runs = |task: &&Task| {
+        task.etcd.as_deref() == Some(etcd) && task.queued(false).queue == Queue::Runs
+    };
+    let mut all = tasks.into_iter().filter(runs);
+    all.next().map(|it| it.name.as_str())
+}
+
 /// The one that a task waits for: the last that waits before it, else the one whose turn it is.
 pub(super) fn predecessor<'a>(task: &Task, others: &'a [Queued]) -> Option<&'a Queued> {
     let place = |it: &Queued| (it.created, it.name.clone());

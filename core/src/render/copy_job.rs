@@ -12,6 +12,7 @@ use super::facts::{HostPaths, Images};
 use super::meta::{self, Owner};
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
+use super::secrets::SecretReference;
 use super::sidecar::Arguments;
 use super::spec::{Identity, User};
 use super::stateful_set::{CREDENTIALS, PRIVATE, buckets_at, give_away, nonroot, unprivileged};
@@ -101,10 +102,29 @@ impl CopySpec {
         }
     }
 
+    /// The Secrets that the stores name, whether the Job needs them or not.
+    pub fn secrets(&self) -> Vec<SecretReference> {
+        let of = |(bucket, role): (&Bucket, Role)| {
+            let name = match &bucket.store.provider {
+                Provider::Unset => None,
+                Provider::Local { secret } => secret.clone(),
+                Provider::Ecs { secret } | Provider::Cloud { secret, .. } => Some(secret.clone()),
+            };
+            let field = secret_field(role);
+            name.map(|name| SecretReference { field, name })
+        };
+        both(self).into_iter().filter_map(of).collect()
+    }
+
     /// The name of the Job.
     pub fn job(&self) -> String {
-        format!("{}-worker", self.identity.name)
+        copy_job_name(&self.identity.name)
     }
+}
+
+/// The name of the Job of a task.
+pub fn copy_job_name(task: &str) -> String {
+    format!("{task}-worker")
 }
 
 fn bucket(store: &api::Store, fields: Fields) -> Result<Bucket, Problem> {
@@ -169,6 +189,13 @@ fn container(spec: &CopySpec, images: &Images) -> Container {
 /// Each store and what it is for, the source first.
 fn both(spec: &CopySpec) -> [(&Bucket, Role); 2] {
     [(&spec.source, Role::Source), (&spec.target, Role::Target)]
+}
+
+fn secret_field(role: Role) -> &'static str {
+    match role {
+        Role::Source => store::SOURCE.secret,
+        Role::Target => store::TARGET.secret,
+    }
 }
 
 fn arguments(spec: &CopySpec) -> Vec<String> {
@@ -237,12 +264,8 @@ fn volumes(spec: &CopySpec, host_paths: &HostPaths) -> Result<Vec<Volume>, Probl
         match &bucket.store.provider {
             Provider::Unset | Provider::Ecs { .. } => {}
             Provider::Local { secret } => {
-                let field = match role {
-                    Role::Source => store::SOURCE.secret,
-                    Role::Target => store::TARGET.secret,
-                };
                 let buckets = host_paths
-                    .buckets(secret.as_deref(), field)
+                    .buckets(secret.as_deref(), secret_field(role))
                     .map_err(Problems::one)?;
                 let path = format!("{buckets}/{}", bucket.name);
                 volumes.push(host_volume(&buckets_volume(role), path));

@@ -17,6 +17,8 @@ pub enum Kind {
     ClusterIdMismatch,
     /// Whether there are warnings about volumes.
     DataVolumesReady,
+    /// Whether the last compaction of snapshots succeeded. Its controller writes it.
+    LastSnapshotCompactionSucceeded,
     /// Whether there is a quorum.
     Ready,
     /// Whether all members run the release that is asked for.
@@ -35,12 +37,13 @@ pub(super) const BY_STATUS: [Kind; 6] = [
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AllMembersReady,
         Self::AllMembersUpdated,
         Self::BackupReady,
         Self::ClusterIdMismatch,
         Self::DataVolumesReady,
+        Self::LastSnapshotCompactionSucceeded,
         Self::Ready,
         Self::UpgradeComplete,
     ];
@@ -53,6 +56,7 @@ impl Kind {
             Self::BackupReady => "BackupReady",
             Self::ClusterIdMismatch => "ClusterIDMismatch",
             Self::DataVolumesReady => "DataVolumesReady",
+            Self::LastSnapshotCompactionSucceeded => "LastSnapshotCompactionSucceeded",
             Self::Ready => "Ready",
             Self::UpgradeComplete => "UpgradeComplete",
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use druid_core::operator::definitions::{DefinitionProblem, NEEDED};
+use druid_core::operator::definitions::{DefinitionProblem, NEEDED, NEEDED_FOR_COPIES};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::{Client, Error};
@@ -29,11 +29,11 @@ enum Wanting {
 }
 
 /// Until they are, or it is certain that they will not be by themselves. An API server that is away
-/// is waited for.
-pub(super) async fn until_defined(client: &Client) -> Result<(), DefinitionProblem> {
+/// is waited for. `copies`: whether backups are copied, too.
+pub(super) async fn until_defined(client: &Client, copies: bool) -> Result<(), DefinitionProblem> {
     let [mut wait, most] = WAIT;
     loop {
-        match look(client).await {
+        match look(client, copies).await {
             Ok(()) => return Ok(()),
             Err(Wanting::Problem(problem)) if !problem.passes() => return Err(problem),
             Err(why) => tracing::warn!(%why, "waiting for the custom resources"),
@@ -43,10 +43,11 @@ pub(super) async fn until_defined(client: &Client) -> Result<(), DefinitionProbl
     }
 }
 
-async fn look(client: &Client) -> Result<(), Wanting> {
+async fn look(client: &Client, copies: bool) -> Result<(), Wanting> {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind));
-    for needed in NEEDED {
+    let copies = copies.then_some(NEEDED_FOR_COPIES);
+    for needed in NEEDED.into_iter().chain(copies) {
         let name = needed.name;
         let stored = match tokio::time::timeout(ANSWER, api.get_opt(name)).await {
             Ok(answer) => answer.map_err(|source| Wanting::Api { name, source })?,

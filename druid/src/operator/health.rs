@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
-use super::{etcds, ops_task};
+use super::{compaction, etcds, ops_task};
 use crate::serve::{self, Answer, Service};
 
 /// What Prometheus reads.
@@ -49,6 +49,7 @@ pub(super) struct Health {
     pub(super) lease: Option<String>,
     pub(super) etcds: etcds::Counts,
     pub(super) tasks: ops_task::Counts,
+    pub(super) compaction: compaction::Counts,
 }
 
 impl Service for Arc<Health> {
@@ -73,6 +74,12 @@ impl Health {
             lease: self.lease.as_deref(),
             leads: *self.stage.borrow() == Stage::Leads,
         };
-        [about.text(), self.etcds.text(), self.tasks.text()].concat()
+        let parts = [
+            about.text(),
+            self.etcds.text(),
+            self.tasks.text(),
+            self.compaction.text(),
+        ];
+        parts.concat()
     }
 }

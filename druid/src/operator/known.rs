@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use druid_core::api::names;
 use futures_util::{Stream, StreamExt as _};
+use kube::api::ObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::mpsc;
 
@@ -13,6 +15,30 @@ use tokio::sync::mpsc;
 pub(crate) struct Named {
     pub(crate) namespace: String,
     pub(crate) name: String,
+}
+
+impl Named {
+    /// That of an object.
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Another one of the same namespace.
+    pub(crate) fn sibling(&self, name: &str) -> Self {
+        Self {
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// The Etcd that an object is labelled to be part of.
+pub(crate) fn part_of(metadata: &ObjectMeta) -> Option<Box<str>> {
+    let labels = metadata.labels.as_ref()?;
+    labels.get(names::PART_OF).map(|it| it.as_str().into())
 }
 
 /// What is kept of an object.

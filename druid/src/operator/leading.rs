@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use druid_core::ops_task::{Says, Sidecar, Trouble, ca_certificates, ca_secret, leading, places};
+use druid_core::ops_task::{
+    Done, Says, Sidecar, Take, Trouble, ca_certificates, ca_secret, leading, places, taken,
+};
 use druid_core::render::owner_labels;
 use futures_util::future::join_all;
+use http::Request;
+use http::header::CONTENT_LENGTH;
+use http_body_util::Full;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
@@ -45,6 +50,17 @@ impl Leading {
         let url = format!("{}/snapshot/latest", self.base);
         let answer = self.web.get(&url, deadline).await;
         answer.map_err(|error| unanswered(&error))
+    }
+
+    /// Asks it for a snapshot.
+    pub(super) async fn take(&self, take: Take, deadline: Duration) -> Result<Done, Trouble> {
+        let request = Request::post(format!("{}{}", self.base, take.path()))
+            .header(CONTENT_LENGTH, 0)
+            .body(Full::default())
+            .map_err(|error| Trouble::Request(error.to_string()))?;
+        let answer = self.web.send(request, deadline).await;
+        let answer = answer.map_err(|error| unanswered(&error))?;
+        taken(take, answer.status.as_u16(), &answer.body)
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod args;
 mod client;
+pub(crate) mod compaction;
+mod copy_task;
 mod defined;
 #[cfg(debug_assertions)]
 mod dying;
@@ -16,6 +18,7 @@ mod reports;
 pub(crate) mod request;
 mod run;
 mod settings;
+mod turns;
 
 #[cfg(test)]
 #[path = "../../tests/common_cluster/mod.rs"]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use druid_core::images::{ImageVector, ImageVectorError};
 use druid_core::operator::Config;
 use druid_core::operator::config::Election;
 use druid_core::operator::definitions::DefinitionProblem;
@@ -23,7 +24,7 @@ use super::health::{Health, Stage};
 use super::leading::Sidecars;
 use super::place::Place;
 use super::settings::{self, Configured};
-use super::{defined, election, etcds, ops_task};
+use super::{compaction, copy_task, defined, election, etcds, ops_task};
 use crate::serve;
 
 /// The exit code of a configuration that cannot be used.
@@ -41,6 +42,8 @@ enum OperatorError {
     Listen { port: u16, source: std::io::Error },
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
+    #[error(transparent)]
+    Images(#[from] ImageVectorError),
     #[error(transparent)]
     Undefined(#[from] DefinitionProblem),
     #[error("the lease {lease} was lost: another operator may lead now")]
@@ -88,6 +91,7 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
         lease: config.election.as_ref().map(|it| it.lease.clone()),
         etcds: etcds::Counts::default(),
         tasks: ops_task::Counts::default(),
+        compaction: compaction::Counts::default(),
     });
     let (address, port) = (config.metrics.address, config.metrics.port);
     let listener = serve::listen_at(address, port)
@@ -112,6 +116,7 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
         "the operator starts"
     );
     let operator = Operator {
+        copies: copies(&config, &images, args, &place)?,
         etcds: etcds::Settings {
             config: config.etcd,
             gates: config.gates,
@@ -121,6 +126,7 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
             numbers: health.etcds.clone(),
         },
         tasks: tasks(&config, args, &place, health.tasks.clone()),
+        compaction: compaction_of(&config, args, &place, health.compaction.clone()),
         client: clients.work.clone(),
         tell,
         stopped,
@@ -150,10 +156,47 @@ fn tasks(
     }
 }
 
+/// Nothing if it is switched off.
+fn compaction_of(
+    config: &Config,
+    args: &Args,
+    place: &Place,
+    numbers: compaction::Counts,
+) -> Option<compaction::Settings> {
+    Some(compaction::Settings {
+        config: config.compaction?,
+        limits: druid_core::compaction::Limits::default(),
+        namespace: args.namespace.clone(),
+        instance: place.pod.clone(),
+        sidecars: Sidecars::Pods,
+        numbers,
+    })
+}
+
+/// Nothing if it is switched off.
+fn copies(
+    config: &Config,
+    images: &ImageVector,
+    args: &Args,
+    place: &Place,
+) -> Result<Option<copy_task::Settings>, OperatorError> {
+    let Some(workers) = config.copy_task_workers else {
+        return Ok(None);
+    };
+    Ok(Some(copy_task::Settings {
+        workers,
+        images: images.images(config.gates.release(None))?,
+        namespace: args.namespace.clone(),
+        instance: place.pod.clone(),
+    }))
+}
+
 /// What is needed to work.
 struct Operator {
     etcds: etcds::Settings,
     tasks: ops_task::Settings,
+    compaction: Option<compaction::Settings>,
+    copies: Option<copy_task::Settings>,
     client: Client,
     tell: watch::Sender<Stage>,
     stopped: watch::Receiver<bool>,
@@ -169,7 +212,7 @@ impl Operator {
     ) -> Result<(), OperatorError> {
         let mut stopped = self.stopped.clone();
         tokio::select! {
-            defined = defined::until_defined(&clients.lease) => defined?,
+            defined = defined::until_defined(&clients.lease, self.copies.is_some()) => defined?,
             () = told(&mut stopped) => return Ok(()),
         }
         match election {
@@ -225,6 +268,20 @@ impl Operator {
             ops_task::run(client, self.tasks, told(&mut stopped)).await;
             "EtcdOpsTasks"
         });
+        if let Some(settings) = self.compaction {
+            let (client, mut stopped) = (self.client.clone(), self.stopped.clone());
+            controllers.spawn(async move {
+                compaction::run(client, settings, told(&mut stopped)).await;
+                "snapshot compaction"
+            });
+        }
+        if let Some(settings) = self.copies {
+            let (client, mut stopped) = (self.client.clone(), self.stopped.clone());
+            controllers.spawn(async move {
+                copy_task::run(client, settings, told(&mut stopped)).await;
+                "EtcdCopyBackupsTasks"
+            });
+        }
         let (client, mut stopped) = (self.client, self.stopped.clone());
         controllers.spawn(async move {
             etcds::run(client, self.etcds, told(&mut stopped)).await;

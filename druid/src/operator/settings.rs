@@ -104,27 +104,9 @@ fn yaml(what: &'static str, path: &Path) -> Result<Value, SettingsError> {
 }
 
 /// What etcd-druid does, and this operator does not yet.
-fn missing(config: &Config) -> Vec<ConfigWarning> {
-    let why = "this operator does not do that yet";
-    let asked = [
-        (
-            "controllers.compaction.enabled",
-            config.compaction.is_some(),
-        ),
-        (
-            "controllers.etcdCopyBackupsTask.enabled",
-            config.copy_task_workers.is_some(),
-        ),
-        (
-            "webhooks.etcdComponentProtection.enabled",
-            config.protection.is_some(),
-        ),
-    ];
-    let asked = asked.into_iter().filter(|(_, asked)| *asked);
-    asked
-        .map(|(field, _)| ConfigWarning::Ignored {
-            field: field.to_owned(),
-            why,
-        })
-        .collect()
+fn missing(config: &Config) -> Option<ConfigWarning> {
+    config.protection.as_ref().map(|_| ConfigWarning::Ignored {
+        field: "webhooks.etcdComponentProtection.enabled".to_owned(),
+        why: "this operator does not do that yet",
+    })
 }

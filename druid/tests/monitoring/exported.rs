@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use druid_core::agent::metrics::{Gauge, Metrics, Process};
 use druid_core::api::{EtcdOpsTask, EtcdStatus};
+use druid_core::compaction::{self, Conclusion, Failure, Outcome};
 use druid_core::operator::Gates;
 use druid_core::operator::numbers::About;
-use druid_core::ops_task::{self, State, Task};
+use druid_core::ops_task::{self, Done, State, Task, Trouble};
 use druid_core::status::conditions::Kind;
 use druid_core::status::numbers::{Numbers, OfEtcd};
 use druid_core::upgrade::ShownPhase;
@@ -77,8 +78,27 @@ pub(crate) fn operator() -> Exported {
     for state in [State::Succeeded, State::Failed, State::Rejected] {
         tasks.ended(&Task::of(&task), state, now);
     }
-    let texts = [about.text(), etcds(now), tasks.text()];
+    let texts = [about.text(), etcds(now), tasks.text(), compactions()];
     Exported::read(&texts.concat())
+}
+
+fn compactions() -> String {
+    let mut numbers = compaction::Numbers::default();
+    numbers.tell("n", "a", true, Some(1));
+    for failure in [None, Some(Failure::ProcessFailure)] {
+        numbers.concluded(
+            "n",
+            &Conclusion::Job(Outcome {
+                state: "s".to_owned(),
+                failure,
+                took: Some(Duration::ZERO),
+            }),
+        );
+    }
+    for result in [Ok(Done::Skipped), Err(Trouble::Rolling)] {
+        numbers.concluded("n", &Conclusion::FullSnapshot(result));
+    }
+    numbers.text()
 }
 
 fn etcds(now: Timestamp) -> String {

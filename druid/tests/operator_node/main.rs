@@ -13,6 +13,7 @@ mod common_cluster;
 mod common_operator;
 
 mod alone;
+mod copies;
 mod edits;
 mod faults;
 mod gate;

@@ -7,7 +7,7 @@ use assert_cmd::cargo::cargo_bin;
 use serde_json::{Value, json};
 
 use crate::common_operator::etcd::{self, Address};
-use crate::common_operator::space::{Space, TASKS, text};
+use crate::common_operator::space::{Space, TASKS, condition, text};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{Operator, eventually};
 use crate::tasks::{await_success, create, task};
@@ -245,7 +245,8 @@ fn snapshots_are_compacted_into_one_by_a_job_that_goes_with_its_task() {
         made["revision"].as_i64().unwrap() >= delta["revision"].as_i64().unwrap(),
         "{status:#} {delta}"
     );
-    let file = walk(&space.bucket("main"), &text(&made["name"]));
+    let name = text(&made["name"]);
+    let file = walk(&space.bucket("main"), |it| it == name);
     assert!(file, "{status:#}");
     let jobs = || space.list("jobs.batch");
     assert_eq!(jobs().len(), 1, "{:?}", jobs());
@@ -256,11 +257,54 @@ fn snapshots_are_compacted_into_one_by_a_job_that_goes_with_its_task() {
     writer.finish();
 }
 
-/// Whether a file of that name is below.
-fn walk(directory: &std::path::Path, name: &str) -> bool {
+#[test]
+fn after_many_events_snapshots_are_compacted_into_one_without_anybody_asking() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "many");
+    let mut spec = space.spec("main");
+    spec["backup"]["snapshotCompaction"] = json!({
+        "eventsThreshold": 50, "resources": { "requests": { "cpu": "10m", "memory": "64Mi" } },
+    });
+    space.ready("main", &spec);
+    let pods = space.pods("main");
+    let address = Address::plain(space.client("main"));
+    etcd::block(async {
+        let channel = address.channel();
+        for key in 0..60 {
+            eventually_put(&channel, &format!("key/{key}"), "value").await;
+        }
+    });
+    create(
+        &space,
+        "delta",
+        &json!({ "onDemandSnapshot": { "type": "delta" } }),
+    );
+    let delta = await_success(&space, "delta")["result"]["snapshot"]["revision"].clone();
+    space.until("main", "has one snapshot", |it| {
+        (condition(it, "LastSnapshotCompactionSucceeded") == "True").then_some(())
+    });
+    let lease = space.list("leases").into_iter();
+    let mut full = lease.filter(|it| it["metadata"]["name"] == "main-full-snap");
+    let full = text(&full.next().unwrap()["spec"]["holderIdentity"]);
+    assert!(full.parse::<i64>().unwrap() >= delta.as_i64().unwrap());
+    let bucket = space.bucket("main");
+    assert!(walk(&bucket, |name| name.starts_with("Full-")
+        && name.contains(&full)));
+    space.await_event("Normal", "SnapshotCompactionSucceeded");
+    let jobs = || space.list("jobs.batch");
+    eventually("the Job goes", || jobs().is_empty().then_some(()));
+    assert_eq!(space.pods("main"), pods, "a pod was restarted");
+    space.is_idle();
+}
+
+/// Whether a file with such a name is below.
+fn walk(directory: &std::path::Path, is: impl Fn(&str) -> bool + Copy) -> bool {
     std::fs::read_dir(directory).unwrap().any(|entry| {
         let entry = entry.unwrap();
-        let below = entry.file_type().unwrap().is_dir() && walk(&entry.path(), name);
-        below || entry.file_name().to_str() == Some(name)
+        let below = entry.file_type().unwrap().is_dir() && walk(&entry.path(), is);
+        below || entry.file_name().to_str().is_some_and(is)
     })
 }

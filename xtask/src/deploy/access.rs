@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use druid_core::operator::definitions::NEEDED;
+use druid_core::operator::definitions::{NEEDED, NEEDED_FOR_COPIES};
 use druid_core::render::role_rules;
 use serde_json::{Value, json};
 
@@ -52,6 +52,15 @@ fn rights() -> Rights {
         ),
         ((ours, "etcds/finalizers"), &["update"]),
         ((ours, "etcds/status"), &["get", "patch", "update"]),
+        (
+            (ours, "etcdcopybackupstasks"),
+            &["get", "list", "patch", "update", "watch"],
+        ),
+        ((ours, "etcdcopybackupstasks/finalizers"), &["update"]),
+        (
+            (ours, "etcdcopybackupstasks/status"),
+            &["get", "patch", "update"],
+        ),
         // The snapshot before an upgrade is one.
         ((ours, "etcdopstasks"), &OWN),
         ((ours, "etcdopstasks/finalizers"), &["update"]),
@@ -96,10 +105,12 @@ pub(super) fn rules() -> Vec<Value> {
             json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
         })
         .collect();
+    let definitions = NEEDED.iter().chain([&NEEDED_FOR_COPIES]);
+    let definitions: Vec<_> = definitions.map(|it| it.name).collect();
     rules.push(json!({
         "apiGroups": ["apiextensions.k8s.io"],
         "resources": ["customresourcedefinitions"],
-        "resourceNames": NEEDED.map(|it| it.name),
+        "resourceNames": definitions,
         "verbs": ["get"],
     }));
     rules

@@ -42,6 +42,10 @@ server:
 controllers:
   etcd:
     enableEtcdSpecAutoReconcile: true
+  compaction:
+    enabled: true  # one snapshot of many, by a Job, after 1,000,000 events
+  etcdCopyBackupsTask:
+    enabled: true
 featureGates:
   UpgradeEtcdVersion: {gate}  # true: etcd 3.4.34 -> 3.5.27; false again: back
 logging:

@@ -24,20 +24,23 @@ use crate::operator::request::{ApiError, gone_is_fine, within};
 
 /// Who owns the fields that are applied.
 pub(super) const MANAGER: &str = "druid";
-/// Who reports, as etcd-druid names itself.
-const CONTROLLER: &str = "etcd-controller";
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Apis {
-    pub(super) client: Client,
+pub(in crate::operator) struct Apis {
+    pub(in crate::operator) client: Client,
     reports: Reports,
 }
 
 impl Apis {
-    pub(super) fn new(client: Client, instance: Option<String>) -> Self {
+    /// `controller`: who reports. `instance`: which one of those that run, if it has a name.
+    pub(in crate::operator) fn new(
+        client: Client,
+        controller: &str,
+        instance: Option<String>,
+    ) -> Self {
         Self {
-            reports: Reports::new(client.clone(), CONTROLLER, instance),
+            reports: Reports::new(client.clone(), controller, instance),
             client,
         }
     }
@@ -64,7 +67,7 @@ impl Apis {
     }
 
     /// The Etcd as it is now; `None` if there is none.
-    pub(super) async fn etcd(
+    pub(in crate::operator) async fn etcd(
         &self,
         named: &Named,
     ) -> Result<Option<DeserializeGuard<Etcd>>, ApiError> {
@@ -119,14 +122,14 @@ impl Apis {
     }
 
     /// The tasks of a namespace; what cannot be read as one is none.
-    pub(super) async fn tasks(&self, namespace: &str) -> Result<Vec<Task>, ApiError> {
+    pub(in crate::operator) async fn tasks(&self, namespace: &str) -> Result<Vec<Task>, ApiError> {
         let api = self.of::<DeserializeGuard<EtcdOpsTask>>(namespace);
         let found = within("list the EtcdOpsTasks", api.list(&ListParams::default())).await?;
         let read = found.items.iter().filter_map(|it| it.0.as_ref().ok());
         Ok(read.map(Task::of).collect())
     }
 
-    pub(super) async fn pods(&self, etcd: &Named) -> Result<Vec<Pod>, ApiError> {
+    pub(in crate::operator) async fn pods(&self, etcd: &Named) -> Result<Vec<Pod>, ApiError> {
         self.owned("list the pods", etcd).await
     }
 
@@ -274,7 +277,7 @@ impl Apis {
 
     /// Writes what has changed in the status, if the Etcd is as it was seen. What others have
     /// written stays.
-    pub(super) async fn write_status(
+    pub(in crate::operator) async fn write_status(
         &self,
         etcd: &Etcd,
         status: &EtcdStatus,
@@ -310,23 +313,42 @@ impl Apis {
 
     /// Tells people. That nobody hears it changes nothing.
     pub(super) async fn tell(&self, etcd: &Etcd, event: &druid_core::upgrade::Event) {
+        let kind = warning(event.warning);
+        self.report(etcd, "Upgrade", kind, &event.reason, &event.message)
+            .await;
+    }
+
+    /// Tells people of what was done: `action`.
+    pub(in crate::operator) async fn report(
+        &self,
+        etcd: &Etcd,
+        action: &str,
+        kind: EventType,
+        reason: &str,
+        note: &str,
+    ) {
         let said = Event {
-            type_: if event.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: event.reason.clone(),
-            note: Some(event.message.clone()),
-            action: "Upgrade".to_owned(),
+            type_: kind,
+            reason: reason.to_owned(),
+            note: Some(note.to_owned()),
+            action: action.to_owned(),
             secondary: None,
         };
         self.reports.publish(said, &etcd.object_ref(&())).await;
     }
 }
 
+/// How an Event that warns, or does not, is called.
+pub(in crate::operator) fn warning(so: bool) -> EventType {
+    if so {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    }
+}
+
 /// The merge patch from one to the other.
-fn changes(before: &Value, after: &Value) -> Value {
+pub(in crate::operator) fn changes(before: &Value, after: &Value) -> Value {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return after.clone();
     };

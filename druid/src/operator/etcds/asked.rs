@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use druid_core::agent::recovery::{INSTRUCTION, Instruction, REPORT};
-use druid_core::api;
-use druid_core::duration::GoDuration;
 use druid_core::member::MemberName;
 use druid_core::observed::Etcd;
 use druid_core::ops_task::{self, Owner, Place, Sidecar, Trouble};
-use druid_core::render::{HostPaths, Provider, Spec};
+use druid_core::render::{HostPaths, Provider, Settings, Spec};
+use druid_core::{api, compaction};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -33,7 +32,7 @@ impl Cluster {
     /// The one whose sidecars these are.
     pub(in crate::operator) fn new(client: kube::Client, of: &Sidecar) -> Self {
         Self {
-            apis: Apis::new(client, None),
+            apis: Apis::new(client, super::CONTROLLER, None),
             named: Named {
                 namespace: of.namespace.clone(),
                 name: of.etcd.clone(),
@@ -172,14 +171,13 @@ impl Cluster {
         Ok(found.map(|it| it.status.and_then(|it| it.result).unwrap_or_default()))
     }
 
-    /// The Job that compacts its snapshots for a task.
+    /// The Job that compacts its snapshots. It belongs to the Etcd.
     ///
     /// # Errors
     /// If it cannot be made of the Etcd as it is.
     pub(in crate::operator) async fn compaction_job(
         &self,
-        owner: &Owner,
-        limit: GoDuration,
+        settings: &Settings,
     ) -> Result<Job, Trouble> {
         let etcd = self.etcd().await?;
         let (spec, world) = self.world(&etcd).await?;
@@ -194,7 +192,7 @@ impl Cluster {
                 paths.add(name, &secret);
             }
         }
-        ops_task::job(&spec, &set, owner, limit, &paths)
+        compaction::job(&spec, &set, settings, &paths)
     }
 
     async fn etcd(&self) -> Result<api::Etcd, Trouble> {

@@ -277,7 +277,7 @@ mod tests {
         let cluster = tokio::task::spawn_blocking(Cluster::shared).await.unwrap();
         let client = common_kube::client(&cluster).await;
         cluster.kubectl(&["create", "namespace", SPACE]);
-        let apis = Apis::new(client.clone(), None);
+        let apis = Apis::new(client.clone(), "test", None);
         for (name, headless) in [("main-client", false), ("main-peer", true)] {
             let wanted = service(name, headless);
             let heal = || one(&apis, SPACE, "uid", &wanted);

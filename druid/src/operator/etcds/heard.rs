@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, ApiResource, DynamicObject, ObjectMeta};
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::Context;
-use crate::operator::known::{Facts, Known, Named, listen};
+use crate::operator::known::{Facts, Known, Named, listen, part_of};
 
 /// A member's lease that was renewed after such a pause says something new.
 const PAUSE: SignedDuration = SignedDuration::from_secs(55);
@@ -95,26 +95,6 @@ impl HeardAs for DeserializeGuard<Etcd> {
     }
 }
 
-fn named(metadata: &ObjectMeta) -> Named {
-    Named {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
-}
-
-/// The Etcd that an object is labelled to be part of.
-fn part_of(metadata: &ObjectMeta) -> Option<Box<str>> {
-    let labels = metadata.labels.as_ref()?;
-    labels.get(names::PART_OF).map(|it| it.as_str().into())
-}
-
-fn sibling(named: &Named, etcd: &str) -> Named {
-    Named {
-        namespace: named.namespace.clone(),
-        name: etcd.to_owned(),
-    }
-}
-
 /// Of an Etcd: what a person writes.
 #[derive(Clone, Debug, PartialEq)]
 struct EtcdHeard {
@@ -137,7 +117,7 @@ impl Facts for EtcdHeard {
             generation: metadata.generation.unwrap_or_default(),
             asked: hasher.finish(),
         };
-        Some((named(metadata), heard))
+        Some((Named::of(metadata), heard))
     }
 
     fn etcd(&self, named: &Named) -> Named {
@@ -165,11 +145,11 @@ impl Facts for ChildHeard {
             etcd,
             content: content(&object),
         };
-        Some((named(&object.metadata), heard))
+        Some((Named::of(&object.metadata), heard))
     }
 
     fn etcd(&self, named: &Named) -> Named {
-        sibling(named, &self.etcd)
+        named.sibling(&self.etcd)
     }
 
     fn matters(&self, next: &Self) -> bool {
@@ -239,11 +219,11 @@ impl Facts for LeaseHeard {
             held: hasher.finish(),
             renewed: spec.and_then(|it| it.renew_time.as_ref()).map(|it| it.0),
         };
-        Some((named(&lease.metadata), heard))
+        Some((Named::of(&lease.metadata), heard))
     }
 
     fn etcd(&self, named: &Named) -> Named {
-        sibling(named, &self.etcd)
+        named.sibling(&self.etcd)
     }
 
     fn matters(&self, next: &Self) -> bool {
@@ -274,11 +254,11 @@ impl Facts for TaskHeard {
             etcd: etcd.into(),
             state: state.map(Into::into),
         };
-        Some((named(&task.metadata), heard))
+        Some((Named::of(&task.metadata), heard))
     }
 
     fn etcd(&self, named: &Named) -> Named {
-        sibling(named, &self.etcd)
+        named.sibling(&self.etcd)
     }
 
     fn matters(&self, next: &Self) -> bool {

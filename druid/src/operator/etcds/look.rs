@@ -32,23 +32,13 @@ use crate::expiry::expiry;
 use crate::observe::Survey;
 use crate::operator::known::{Known, Named};
 use crate::operator::request::ApiError;
+use crate::operator::turns::Next;
 
 /// So many rounds of the engine in one look at most: what people are told must not wait for long.
 const ROUNDS: usize = 6;
 
 /// For so long something that has changed is looked at often.
 const NEWS: SignedDuration = SignedDuration::from_mins(1);
-
-/// When to look again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// When something is heard of it.
-    Heard,
-    /// Then at the latest.
-    After(Duration),
-    /// It failed.
-    Failed,
-}
 
 /// What is remembered of an Etcd between two looks. All of it can be lost.
 #[derive(Debug, Default)]

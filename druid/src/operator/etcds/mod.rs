@@ -13,7 +13,6 @@ mod look;
 mod members;
 mod numbers;
 mod platform;
-mod queue;
 mod removal;
 mod report;
 mod sidecar;
@@ -29,13 +28,21 @@ use druid_core::reconcile::Releases;
 use druid_core::render::{Release, Settings as RenderSettings};
 use druid_core::version::Version;
 use kube::Client;
+use tokio::sync::mpsc;
 
+pub(super) use apis::{Apis, changes, warning};
 pub(super) use asked::{Cluster, Goes, Survivors};
 pub(crate) use numbers::Counts;
 
 use crate::operator::known::Named;
-use apis::Apis;
+use crate::operator::turns;
 use look::Memo;
+
+/// Who reports, as etcd-druid names itself.
+const CONTROLLER: &str = "etcd-controller";
+/// So many are looked at at once at the least: a look waits for answers most of the time, and the
+/// worker of old that did one thing after the other is none of these.
+const AT_ONCE: usize = 16;
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
@@ -135,7 +142,7 @@ pub(crate) async fn run(
         }
     };
     let context = Context {
-        apis: Apis::new(client, settings.instance.clone()),
+        apis: Apis::new(client, CONTROLLER, settings.instance.clone()),
         config: settings.config,
         gates: settings.gates,
         releases,
@@ -149,9 +156,26 @@ pub(crate) async fn run(
         rolling: Mutex::default(),
     };
     tokio::select! {
-        () = queue::run(Arc::new(context)) => {}
+        () = look_at_all(Arc::new(context)) => {}
         () = shutdown => {}
     }
+}
+
+/// Looks at whatever has changed, for ever.
+async fn look_at_all(context: Arc<Context>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let leases = Arc::new(heard::listen_to_all(&context, &tell));
+    let most = usize::try_from(context.config.workers.get()).unwrap_or(AT_ONCE);
+    let look = |named: Named, heard: bool| {
+        let (context, leases) = (Arc::clone(&context), Arc::clone(&leases));
+        async move {
+            match look::still(&context, &leases, &named).filter(|_| !heard) {
+                Some(next) => next,
+                None => Box::pin(look::look(&context, &named)).await,
+            }
+        }
+    };
+    turns::run(told, most.max(AT_ONCE), look).await;
 }
 
 fn releases(images: &ImageVector) -> Result<Releases, druid_core::images::ImageVectorError> {

@@ -18,10 +18,11 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt as _;
 
 use super::Context;
-use super::look::{Look, LookError, Next};
+use super::look::{Look, LookError};
 use super::world;
 use crate::backup::schedule::CronSchedule;
 use crate::clock::now;
+use crate::operator::turns::Next;
 
 /// The sidecar's own `--etcd-snapshot-timeout`.
 const SNAPSHOT: SignedDuration = SignedDuration::from_mins(15);

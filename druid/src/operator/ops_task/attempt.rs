@@ -3,18 +3,14 @@
 
 use std::time::Duration;
 
-use druid_core::ops_task::{Attempt, Done, Kind, Take, Trouble, latest, taken};
-use http::Request;
-use http::header::CONTENT_LENGTH;
-use http_body_util::Full;
-
+use druid_core::ops_task::{Attempt, Done, Kind, Take, Trouble, latest};
 use tokio::time::Instant;
 
 use super::api::Apis;
 use super::works::Tell;
 use super::{compaction, maintain, recover};
 use crate::clock::now;
-use crate::operator::leading::{self, LISTING, Leading, Sidecars, unanswered};
+use crate::operator::leading::{self, LISTING, Sidecars};
 
 /// So much later than the attempt its request would end by itself: the attempt's end is the one that
 /// is told.
@@ -68,12 +64,5 @@ async fn snapshot(
     if !attempt.take {
         return Err(Trouble::TooLate(attempt.limit));
     }
-    let Leading { web, base } = leading;
-    let request = Request::post(format!("{base}{}", take.path()))
-        .header(CONTENT_LENGTH, 0)
-        .body(Full::default())
-        .map_err(|error| Trouble::Request(error.to_string()))?;
-    let answer = web.send(request, left + MARGIN).await;
-    let answer = answer.map_err(|error| unanswered(&error))?;
-    taken(take, answer.status.as_u16(), &answer.body)
+    leading.take(take, left + MARGIN).await
 }

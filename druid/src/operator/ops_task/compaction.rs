@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use druid_core::api::TaskResult;
 use druid_core::duration::GoDuration;
-use druid_core::ops_task::{Attempt, Done, JobSeen, Progress, Snapshot, Trouble, newest};
+use druid_core::ops_task::{
+    Attempt, Done, JobSeen, Progress, Snapshot, Trouble, job_of_task, newest,
+};
+use druid_core::render::Settings;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, PostParams};
 use tokio::time::sleep;
@@ -27,8 +30,12 @@ pub(super) async fn attempt(
     tell: &Tell,
 ) -> Result<Done, Trouble> {
     let cluster = Cluster::new(apis.client.clone(), &attempt.sidecar);
-    let limit = GoDuration(attempt.limit.unsigned_abs());
-    let job = cluster.compaction_job(&attempt.owner, limit).await?;
+    let settings = Settings {
+        compaction_deadline: GoDuration(attempt.limit.unsigned_abs()),
+        ..Settings::default()
+    };
+    let job = cluster.compaction_job(&settings).await?;
+    let job = job_of_task(job, &attempt.owner);
     let name = job.metadata.name.clone().unwrap_or_default();
     let api: Api<Job> = Api::namespaced(apis.client.clone(), &attempt.sidecar.namespace);
     let unknown = |error: ApiError| Trouble::JobUnknown {

@@ -45,9 +45,9 @@ impl Ports {
     }
 }
 
-pub(super) struct Bed {
-    pub(super) client: Client,
-    pub(super) namespace: String,
+pub(in crate::operator) struct Bed {
+    pub(in crate::operator) client: Client,
+    pub(in crate::operator) namespace: String,
     pub(super) counts: Counts,
     pub(super) limits: Limits,
     pub(super) workers: u16,
@@ -65,7 +65,7 @@ impl Drop for Operator {
 }
 
 impl Bed {
-    pub(super) async fn new(namespace: &str) -> Self {
+    pub(in crate::operator) async fn new(namespace: &str) -> Self {
         // Another test may have done so.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let cluster = tokio::task::spawn_blocking(Cluster::shared).await.unwrap();
@@ -100,8 +100,13 @@ impl Bed {
         }
     }
 
+    /// Sidecars on this machine.
+    pub(in crate::operator) fn sidecars(&self) -> Sidecars {
+        Sidecars::Loopback(self.ports.clone())
+    }
+
     pub(super) fn operator(&self) -> Operator {
-        self.operator_that_finds(Sidecars::Loopback(self.ports.clone()))
+        self.operator_that_finds(self.sidecars())
     }
 
     pub(super) fn operator_that_finds(&self, sidecars: Sidecars) -> Operator {
@@ -117,7 +122,7 @@ impl Bed {
         Operator(tokio::spawn(run(client, settings, std::future::pending())))
     }
 
-    pub(super) fn api<K>(&self) -> Api<K>
+    pub(in crate::operator) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     {
@@ -134,7 +139,12 @@ impl Bed {
         .await
     }
 
-    pub(super) async fn etcd_with(&self, name: &str, port: u16, backup: Value) -> Value {
+    pub(in crate::operator) async fn etcd_with(
+        &self,
+        name: &str,
+        port: u16,
+        backup: Value,
+    ) -> Value {
         let key = (self.namespace.clone(), name.to_owned());
         self.ports.0.lock().unwrap().insert(key, port);
         let object: Etcd = serde_json::from_value(json!({
@@ -160,12 +170,12 @@ impl Bed {
         api.patch_status(name, &params, &patch).await.unwrap();
     }
 
-    pub(super) async fn snapshot(&self, name: &str, etcd: &str, snapshot: Value) {
+    pub(in crate::operator) async fn snapshot(&self, name: &str, etcd: &str, snapshot: Value) {
         self.task(name, etcd, json!({ "onDemandSnapshot": snapshot }), 3600)
             .await;
     }
 
-    pub(super) async fn task(&self, name: &str, etcd: &str, config: Value, ttl: i32) {
+    pub(in crate::operator) async fn task(&self, name: &str, etcd: &str, config: Value, ttl: i32) {
         let object = json!({
             "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
             "metadata": { "name": name },
@@ -215,7 +225,7 @@ impl Bed {
     }
 
     /// How many requests there were of a verb for what begins so in our namespace.
-    pub(super) fn requests(&self, verb: &str, what: &str) -> usize {
+    pub(in crate::operator) fn requests(&self, verb: &str, what: &str) -> usize {
         let audit = std::fs::read_to_string(self.cluster.audit_log()).unwrap();
         let begin = format!("/namespaces/{}{what}", self.namespace);
         let of_it = |it: &Value| {
@@ -228,7 +238,11 @@ impl Bed {
 
     /// Type and reason of the Events of a task, in order.
     /// People are told once the status is written: waits until they were of this.
-    pub(super) async fn events(&self, name: &str, last: &str) -> Vec<(String, String)> {
+    pub(in crate::operator) async fn events(
+        &self,
+        name: &str,
+        last: &str,
+    ) -> Vec<(String, String)> {
         let began = Instant::now();
         loop {
             let events = self.told(name).await;
@@ -272,7 +286,7 @@ async fn define(client: &Client) {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind));
     let params = PatchParams::apply("druid-tests").force();
-    for kind in [Kind::Etcd, Kind::EtcdOpsTask] {
+    for kind in Kind::ALL {
         let mut definition = kind.definition().unwrap();
         let config = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/config";
         if let Some(config) = definition.pointer_mut(config) {

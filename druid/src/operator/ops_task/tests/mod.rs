@@ -1,11 +1,11 @@
 //! The controller against a genuine API server, and sidecars on loopback: `druid server` beside
 //! genuine etcd, and scripts of what a sidecar may do.
 
-mod bed;
+pub(in crate::operator) mod bed;
 mod kinds;
 mod queueing;
 mod restarts;
-mod scripted;
+pub(in crate::operator) mod scripted;
 mod sidecar;
 mod snapshots;
 mod tls;

@@ -16,7 +16,7 @@ use crate::serve::{self, Answer, Service};
 
 /// How a request for a snapshot is answered.
 #[derive(Clone, Debug)]
-pub(super) enum Does {
+pub(in crate::operator) enum Does {
     /// With a snapshot, after a while.
     Takes(Duration),
     /// Never; the snapshot is there all the same after a while.
@@ -37,8 +37,8 @@ struct Script {
     at_once: AtomicUsize,
 }
 
-pub(super) struct Scripted {
-    pub(super) port: u16,
+pub(in crate::operator) struct Scripted {
+    pub(in crate::operator) port: u16,
     script: Arc<Script>,
     _stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -52,7 +52,7 @@ impl Drop for Scripted {
 
 impl Scripted {
     /// Each answer is for one request; the last one is for all that follow.
-    pub(super) async fn new(does: &[Does]) -> Self {
+    pub(in crate::operator) async fn new(does: &[Does]) -> Self {
         Self::at("127.0.0.1:0", None, true, does).await
     }
 
@@ -89,12 +89,12 @@ impl Scripted {
     }
 
     /// Its member leads from now on, or does not.
-    pub(super) fn leads(&self, so: bool) {
+    pub(in crate::operator) fn leads(&self, so: bool) {
         self.script.leads.store(so, Ordering::SeqCst);
     }
 
     /// Method and path of every request, but not whether it leads.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(in crate::operator) fn asked(&self) -> Vec<String> {
         self.script.asked.lock().unwrap().clone()
     }
 
@@ -104,7 +104,7 @@ impl Scripted {
     }
 
     /// Requests for snapshots.
-    pub(super) fn posts(&self) -> usize {
+    pub(in crate::operator) fn posts(&self) -> usize {
         let asked = self.asked();
         asked.iter().filter(|it| it.starts_with("POST")).count()
     }

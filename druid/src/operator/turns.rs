@@ -1,29 +1,33 @@
-//! Whose turn it is. Each Etcd is looked at by one at a time; what is heard of it meanwhile makes it
+//! Whose turn it is. Each object is looked at by one at a time; what is heard of it meanwhile makes it
 //! be looked at once more.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Context;
-use super::heard;
-use super::look::{Next, look, still};
-use crate::operator::known::Named;
+use super::known::Named;
 
-/// So many are looked at at once at the least: a look waits for answers most of the time, and the
-/// worker of old that did one thing after the other is none of these.
-const AT_ONCE: usize = 16;
 /// How long to wait after a look that failed, the first time and at most.
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
 /// What is heard within this time is looked at together.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// When each Etcd is due. Those that were never looked at go first: others have all that they need to
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// When something is heard of it.
+    Heard,
+    /// Then at the latest.
+    After(Duration),
+    /// It failed.
+    Failed,
+}
+
+/// When each object is due. Those that were never looked at go first: others have all that they need to
 /// run, and are only not as they should be yet.
 struct Queue {
     began: Instant,
@@ -106,27 +110,24 @@ impl Queue {
     }
 }
 
-/// Looks at whatever has changed, for ever.
-pub(super) async fn run(context: Arc<Context>) {
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let leases = Arc::new(heard::listen_to_all(&context, &tell));
-    let most = usize::try_from(context.config.workers.get()).unwrap_or(AT_ONCE);
-    let most = most.max(AT_ONCE);
+/// Looks at whatever has changed, at so many at once, until nobody tells any more. `look` is told whether
+/// something was heard, or time alone is the reason.
+pub(super) async fn run<F>(
+    mut told: mpsc::UnboundedReceiver<Named>,
+    most: usize,
+    look: impl Fn(Named, bool) -> F,
+) where
+    F: Future<Output = Next> + Send + 'static,
+{
     let mut queue = Queue::new(Instant::now());
     let mut looks: JoinSet<(Named, Next)> = JoinSet::new();
     loop {
         while looks.len() < most
             && let Some(named) = queue.take(Instant::now())
         {
-            let (context, leases) = (Arc::clone(&context), Arc::clone(&leases));
             let heard = queue.heard.remove(&named);
-            looks.spawn(async move {
-                let next = match still(&context, &leases, &named).filter(|_| !heard) {
-                    Some(next) => next,
-                    None => Box::pin(look(&context, &named)).await,
-                };
-                (named, next)
-            });
+            let looking = look(named.clone(), heard);
+            looks.spawn(async move { (named, looking.await) });
         }
         let next = queue.next().filter(|_| looks.len() < most);
         tokio::select! {
