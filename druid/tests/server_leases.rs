@@ -10,6 +10,8 @@ mod common_agent;
 mod common_cluster;
 mod common_preflight;
 mod common_relay;
+#[path = "server_leases/recovery.rs"]
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::fs;

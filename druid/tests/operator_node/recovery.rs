@@ -216,7 +216,7 @@ fn the_backup_is_restored_over_a_survivor_that_is_behind_it_whoever_dies_at_ever
         std::thread::sleep(Duration::from_millis(100));
     };
     println!("it died at {died:?}; all of it took {:?}", began.elapsed());
-    assert!(died.len() >= 4, "{died:?}");
+    assert!(died.len() >= 3, "{died:?}");
     let result = &status["result"];
     assert_eq!(result["recoveredWith"], "Backup", "{status:#}");
     assert_ne!(text(&result["recoveredFrom"]), survivor, "{status:#}");
