@@ -233,7 +233,7 @@ fn the_commands_fit_the_cluster_and_its_store() {
         said,
         format!(
             "1 \n1 {both}\n1 {restore}\n\
-             3 kubectl druid recover main -n shoot\n3 {both}\n3 {restore}\n"
+             3 kubectl druid recover main -n shoot --confirm --wait\n3 {both}\n3 {restore}\n"
         )
     );
 }

@@ -924,7 +924,10 @@ async fn a_doctor_puts_a_lost_quorum_first_and_names_the_way_back() {
         (&json!("QuorumLost"), &json!("critical"))
     );
     let last = first["remedy"].as_array().unwrap().last().unwrap();
-    assert_eq!(last["command"], "kubectl druid recover main -n lost");
+    assert_eq!(
+        last["command"],
+        "kubectl druid recover main -n lost --confirm --wait"
+    );
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ pub enum Refusal {
     /// One of several members, without data, and nobody to join.
     #[error(
         "this member of several has no usable data ({why}) and no other member answers: start a \
-         majority of the others; if they are lost, scale to 1, restore, and scale up"
+         majority of the others; if they are lost, recover the cluster: kubectl druid recover"
     )]
     NoQuorum {
         /// What is wrong with the data.

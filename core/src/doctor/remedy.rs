@@ -110,8 +110,9 @@ impl Target<'_> {
             all.extend(self.down(down));
         }
         all.push(run(
-            "only if the data of a majority is gone for good: start again from one member that is left",
-            self.druid("recover", ""),
+            "only if the data of a majority is gone for good: start again from the member that knows most, or \
+             from the backup if that knows more",
+            self.druid("recover", "--confirm --wait"),
         ));
         all
     }
@@ -147,7 +148,7 @@ impl Target<'_> {
         let again = match kind {
             "onDemandSnapshot" => self.druid("snapshot", "--full --wait"),
             "onDemandSnapshotCompaction" => self.druid("snapshot", "--compacted --wait"),
-            "recoverFromQuorumLoss" => self.druid("recover", ""),
+            "recoverFromQuorumLoss" => self.druid("recover", "--confirm --wait"),
             _ => self.druid("defrag", "--wait"),
         };
         vec![

@@ -316,9 +316,9 @@ fn commands(etcd: &Etcd) -> Vec<Act> {
     let mut acts = Vec::new();
     if etcd.spec.replicas.0 > 1 {
         acts.push(run(
-            "if the quorum is lost for good: start again from one member, which restores this if it has no \
-             data of its own",
-            format!("kubectl druid recover {name} -n {namespace}"),
+            "if the quorum is lost for good: start again from the member that knows most, or from this if it \
+             knows more",
+            format!("kubectl druid recover {name} -n {namespace} --confirm --wait"),
         ));
     } else {
         acts.push(only(

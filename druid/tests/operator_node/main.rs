@@ -14,6 +14,7 @@ mod common_operator;
 
 mod alone;
 mod copies;
+mod docs;
 mod edits;
 mod faults;
 mod gate;

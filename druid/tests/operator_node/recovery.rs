@@ -47,7 +47,7 @@ fn volume(space: &Space, pod: &str) -> PathBuf {
 
 /// Destroys what these members have, all of it at one moment: no one is left that another could still
 /// write to.
-fn destroy(space: &Space, pods: &[&str]) {
+pub(crate) fn destroy(space: &Space, pods: &[&str]) {
     for pod in pods {
         space.signal_etcd(pod, Signal::SIGSTOP);
     }
@@ -67,7 +67,7 @@ fn destroy(space: &Space, pods: &[&str]) {
     }
 }
 
-fn leader(space: &Space) -> String {
+pub(crate) fn leader(space: &Space) -> String {
     eventually("somebody leads", || {
         let etcd = space.etcd("main");
         let members = etcd["status"]["members"]
@@ -79,12 +79,12 @@ fn leader(space: &Space) -> String {
     })
 }
 
-fn others<'a>(of: &str) -> Vec<&'a str> {
+pub(crate) fn others<'a>(of: &str) -> Vec<&'a str> {
     let all = ["main-0", "main-1", "main-2"];
     all.into_iter().filter(|it| *it != of).collect()
 }
 
-fn await_loss(space: &Space) {
+pub(crate) fn await_loss(space: &Space) {
     space.until("main", "has no quorum", |it| {
         (condition(it, "Ready") == "False").then_some(())
     });

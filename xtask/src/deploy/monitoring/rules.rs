@@ -99,7 +99,8 @@ fn members() -> Vec<Alert> {
                 to be current fail.",
             runbook: "See which members are missing: `kubectl druid list -n {etcd_namespace}` and `kubectl \
                 get etcd {of} -o yaml` (status.members). Look at their pods, nodes and volumes. Delete no \
-                volume: what a member holds may be needed to come back.",
+                volume: what a member holds may be needed to come back. If the data of a majority is gone \
+                for good: `kubectl druid recover {of} --confirm`.",
         },
         Alert {
             name: "EtcdQuorumAtRisk",
