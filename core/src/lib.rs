@@ -37,6 +37,7 @@ pub mod refusal;
 pub mod render;
 pub mod report;
 pub mod restore_plan;
+pub mod secret_finalizers;
 pub mod snapshot_file;
 pub mod status;
 pub mod upgrade;

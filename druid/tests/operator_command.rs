@@ -557,7 +557,11 @@ fn the_rights_in_the_manifests_are_enough_and_no_more() {
         ("create", "secrets"),
         ("get", "nodes"),
         ("create", "pods"),
-        ("delete", "persistentvolumeclaims"),
+        ("create", "persistentvolumeclaims"),
+        ("patch", "persistentvolumeclaims"),
+        ("delete", "persistentvolumes"),
+        ("delete", "secrets"),
+        ("update", "secrets"),
         ("create", "etcds.druid.gardener.cloud"),
         ("create", "clusterroles.rbac.authorization.k8s.io"),
     ] {

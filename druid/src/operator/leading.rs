@@ -22,6 +22,9 @@ use crate::web::{Answer, Trust, Web, WebError};
 
 /// For a look at the newest snapshots.
 pub(super) const LISTING: Duration = Duration::from_secs(15);
+/// So much later than what is tried the request for it would end by itself: the end of what is tried is
+/// the one that is told.
+pub(super) const MARGIN: Duration = Duration::from_secs(1);
 /// For a sidecar to say whether it leads.
 const HEALTH: Duration = Duration::from_secs(3);
 
@@ -52,7 +55,7 @@ impl Leading {
         answer.map_err(|error| unanswered(&error))
     }
 
-    /// Asks it for a snapshot.
+    /// Asks it for a snapshot. Whoever asks has a deadline of its own, [`MARGIN`] before this one.
     pub(super) async fn take(&self, take: Take, deadline: Duration) -> Result<Done, Trouble> {
         let request = Request::post(format!("{}{}", self.base, take.path()))
             .header(CONTENT_LENGTH, 0)

@@ -17,6 +17,7 @@ mod place;
 mod reports;
 pub(crate) mod request;
 mod run;
+mod secrets;
 mod settings;
 mod turns;
 

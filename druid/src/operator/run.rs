@@ -24,7 +24,7 @@ use super::health::{Health, Stage};
 use super::leading::Sidecars;
 use super::place::Place;
 use super::settings::{self, Configured};
-use super::{compaction, copy_task, defined, election, etcds, ops_task};
+use super::{compaction, copy_task, defined, election, etcds, ops_task, secrets};
 use crate::serve;
 
 /// The exit code of a configuration that cannot be used.
@@ -117,6 +117,10 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
     );
     let operator = Operator {
         copies: copies(&config, &images, args, &place)?,
+        secrets: secrets::Settings {
+            workers: config.secret_workers,
+            namespace: args.namespace.clone(),
+        },
         etcds: etcds::Settings {
             config: config.etcd,
             gates: config.gates,
@@ -197,6 +201,7 @@ struct Operator {
     tasks: ops_task::Settings,
     compaction: Option<compaction::Settings>,
     copies: Option<copy_task::Settings>,
+    secrets: secrets::Settings,
     client: Client,
     tell: watch::Sender<Stage>,
     stopped: watch::Receiver<bool>,
@@ -282,6 +287,11 @@ impl Operator {
                 "EtcdCopyBackupsTasks"
             });
         }
+        let (client, mut stopped) = (self.client.clone(), self.stopped.clone());
+        controllers.spawn(async move {
+            secrets::run(client, self.secrets, told(&mut stopped)).await;
+            "the finalizers of Secrets"
+        });
         let (client, mut stopped) = (self.client, self.stopped.clone());
         controllers.spawn(async move {
             etcds::run(client, self.etcds, told(&mut stopped)).await;

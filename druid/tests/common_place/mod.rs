@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -215,11 +215,15 @@ pub(crate) fn large(place: &Place, base: i64) {
     );
 }
 
-/// Every file below, by its path, as it is; none if there is no such directory.
+/// Every file below, by its path, as it is; none if there is no such directory. One that goes meanwhile is
+/// gone.
 pub(crate) fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let paths = paths(root).into_iter();
-    let read = paths.map(|it| (it.clone(), fs::read(root.join(it)).unwrap()));
-    read.collect()
+    let read = |path: PathBuf| match fs::read(root.join(&path)) {
+        Ok(bytes) => Some((path, bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
+    paths(root).into_iter().filter_map(read).collect()
 }
 
 /// Every file below, by its path: how long it is and the hash of its first MiB, or of all of it if it

@@ -77,7 +77,7 @@ impl Shell {
             .output()
             .unwrap();
         let said = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
-        println!("$ {commands}\n{}{}", said[0], said[1]);
+        eprintln!("$ {commands}\n{}{}", said[0], said[1]);
         assert_eq!(
             output.status.code(),
             Some(code),

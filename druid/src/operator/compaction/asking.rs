@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::operator::known::Named;
-use crate::operator::leading::{self, Sidecars};
+use crate::operator::leading::{self, MARGIN, Sidecars};
 
 /// All of it.
 #[derive(Debug)]
@@ -127,7 +127,8 @@ pub(super) async fn full_snapshot(
     let limit = Duration::try_from(backed.snapshot_limit).unwrap_or_default();
     let asked = async {
         let leading = leading::find(&client, &sidecars, &backed.sidecar).await?;
-        leading.take(Take::Full { is_final: false }, limit).await
+        let take = Take::Full { is_final: false };
+        leading.take(take, limit + MARGIN).await
     };
     let answer = tokio::time::timeout(limit, asked).await;
     answer.unwrap_or(Err(Trouble::TooLate(backed.snapshot_limit)))

@@ -10,11 +10,7 @@ use super::api::Apis;
 use super::works::Tell;
 use super::{compaction, maintain, recover};
 use crate::clock::now;
-use crate::operator::leading::{self, LISTING, Sidecars};
-
-/// So much later than the attempt its request would end by itself: the attempt's end is the one that
-/// is told.
-const MARGIN: Duration = Duration::from_secs(1);
+use crate::operator::leading::{self, LISTING, MARGIN, Sidecars};
 
 /// Tries, within the time that it has.
 pub(super) async fn attempt(
