@@ -4,6 +4,7 @@
 pub(in crate::operator) mod bed;
 mod kinds;
 mod queueing;
+mod recovery;
 mod restarts;
 pub(in crate::operator) mod scripted;
 mod sidecar;
