@@ -48,6 +48,8 @@ struct Nothing {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Header {
+    #[prost(uint64, tag = "2")]
+    member_id: u64,
     #[prost(int64, tag = "3")]
     revision: i64,
 }
@@ -60,8 +62,12 @@ struct Written {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct StatusOf {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
     #[prost(string, tag = "2")]
     version: String,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
     #[prost(uint64, tag = "6")]
     raft_term: u64,
 }
@@ -162,6 +168,12 @@ pub(crate) fn version(address: &Address) -> Result<String, Status> {
 /// The raft term of a member: every election raises it.
 pub(crate) fn term(address: &Address) -> Result<u64, Status> {
     Ok(status(address)?.raft_term)
+}
+
+/// Whether a member leads, as it says itself.
+pub(crate) fn leads(address: &Address) -> Result<bool, Status> {
+    let status = status(address)?;
+    Ok(status.leader == status.header.unwrap_or_default().member_id)
 }
 
 fn status(address: &Address) -> Result<StatusOf, Status> {

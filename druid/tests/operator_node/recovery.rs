@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::common_operator::etcd::Address;
+use crate::common_operator::etcd::{self, Address};
 use crate::common_operator::space::{Space, condition, text};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{Operator, eventually};
@@ -69,13 +69,11 @@ pub(crate) fn destroy(space: &Space, pods: &[&str]) {
 
 pub(crate) fn leader(space: &Space) -> String {
     eventually("somebody leads", || {
-        let etcd = space.etcd("main");
-        let members = etcd["status"]["members"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let leads = members.iter().find(|it| it["role"] == "Leader")?;
-        Some(text(&leads["name"]))
+        let mut pods = space.pods("main").into_keys();
+        pods.find(|it| {
+            let address = Address::plain(space.operator.cluster.pod(space.name, it));
+            etcd::leads(&address).is_ok_and(|leads| leads)
+        })
     })
 }
 
@@ -143,8 +141,15 @@ fn the_survivor_of_two_destroyed_volumes_goes_on_and_the_others_join_it() {
         "{said}"
     );
 
+    writer.gap();
+    let began = Instant::now();
     recover(&space, "recover", &json!({}));
     let status = await_success(&space, "recover");
+    println!(
+        "recovered within {:?}; no write was acknowledged for {:?}",
+        began.elapsed(),
+        writer.gap()
+    );
     let result = &status["result"];
     assert_eq!(text(&result["recoveredFrom"]), survivor, "{status:#}");
     assert_eq!(result["recoveredWith"], "Member", "{status:#}");
