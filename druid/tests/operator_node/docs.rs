@@ -8,7 +8,7 @@ use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
 
 use crate::common_operator::etcd::Address;
-use crate::common_operator::space::Space;
+use crate::common_operator::space::{Space, condition};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{NEW, OLD, Operator};
 use crate::recovery::{await_loss, destroy, leader, others};
@@ -101,6 +101,15 @@ impl Shell {
     }
 }
 
+/// A cluster that has been backed up once.
+fn backed_up(space: &Space) -> Writer {
+    space.ready("main", &space.spec("main"));
+    space.until("main", "is backed up", |it| {
+        (condition(it, "BackupReady") == "True").then_some(())
+    });
+    Writer::start(Address::plain(space.client("main")))
+}
+
 #[test]
 fn the_upgrade_guide_leads_up_and_back_again() {
     let Some(operator) = Operator::shared() else {
@@ -108,8 +117,7 @@ fn the_upgrade_guide_leads_up_and_back_again() {
     };
     let _works = Operator::works();
     let space = Space::new(operator, "guide-upgrade");
-    space.ready("main", &space.spec("main"));
-    let writer = Writer::start(Address::plain(space.client("main")));
+    let writer = backed_up(&space);
     Shell::new(&space).follow("upgrade.md");
     space.await_release("main", OLD);
     assert!(!space.versions("main", None).contains(NEW));
@@ -123,8 +131,7 @@ fn the_recovery_guide_brings_a_cluster_back() {
     };
     let _works = Operator::works();
     let space = Space::new(operator, "guide-recovery");
-    space.ready("main", &space.spec("main"));
-    let writer = Writer::start(Address::plain(space.client("main")));
+    let writer = backed_up(&space);
     let survivor = leader(&space);
     destroy(&space, &others(&survivor));
     await_loss(&space);
