@@ -13,6 +13,12 @@ pub enum Obstacle {
          joins again by itself"
     )]
     QuorumThere(MemberName),
+    /// By their kubelets there is a quorum, and nobody answers the operator.
+    #[error(
+        "the pods of {0} are ready, so there is a quorum, but no member answers the operator: nothing was \
+         changed; see what is between the operator and them (NetworkPolicies, certificates)"
+    )]
+    Unreached(String),
     /// No backup to fall back on.
     #[error(
         "there is no spec.backup.store, so nothing is there beside what the members still have; make a \
@@ -69,7 +75,7 @@ impl Obstacle {
     /// The code in `status.lastErrors`.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::QuorumThere(_) => "ERR_QUORUM_NOT_LOST",
+            Self::QuorumThere(_) | Self::Unreached(_) => "ERR_QUORUM_NOT_LOST",
             Self::NoBackup | Self::Unverified(_) => "ERR_BACKUP_NOT_VERIFIED",
             Self::NotStopped(_) | Self::Unheard(_) => "ERR_MEMBERS_NOT_HELD",
             Self::TwoClusters(_, _) | Self::NothingLeft => "ERR_NOTHING_TO_RECOVER_FROM",
@@ -80,7 +86,9 @@ impl Obstacle {
     /// Whether the task was not fit to be begun: nothing was changed.
     pub fn rejects(&self) -> bool {
         match self {
-            Self::QuorumThere(_) | Self::NoBackup | Self::Unverified(_) => true,
+            Self::QuorumThere(_) | Self::Unreached(_) | Self::NoBackup | Self::Unverified(_) => {
+                true
+            }
             Self::NotStopped(_)
             | Self::Unheard(_)
             | Self::TwoClusters(_, _)
@@ -94,7 +102,7 @@ impl Obstacle {
     /// What it is, in a few words.
     pub fn message(&self) -> &'static str {
         match self {
-            Self::QuorumThere(_) => "quorum is not lost",
+            Self::QuorumThere(_) | Self::Unreached(_) => "quorum is not lost",
             Self::NoBackup | Self::Unverified(_) => "backup is not verified",
             Self::NotStopped(_) | Self::Unheard(_) => "members cannot be held",
             Self::TwoClusters(_, _) | Self::NothingLeft => "nothing to recover from",

@@ -4,7 +4,8 @@
 //! Every step is an instruction in the lease of a member (`agent::recovery`), so whoever looks next, in
 //! this process or another, sees how far it is and goes on from there. The order:
 //!
-//! 1. Is quorum lost, and how far does the backup restore? Nothing is changed before both are known.
+//! 1. Is quorum lost, and how far does the backup restore? Nothing is changed before both are known. A pod
+//!    that its kubelet calls ready is not lost, whether it answers us or not.
 //! 2. All members are told to hold, and pods whose etcd may run are replaced. From here on no etcd runs,
 //!    and every member says what it holds.
 //! 3. The one whose log is the most up to date goes on alone, if it is not behind the backup; else one
@@ -30,6 +31,7 @@ use crate::api::{RecoverFromQuorumLoss, TaskResult};
 use crate::duration::GoDuration;
 use crate::member::MemberName;
 use crate::observed::{Answer, Answered, Etcd, Hashes};
+use crate::reconcile;
 
 /// What may be done, and how patiently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct Held {
     pub leaves: bool,
     /// Whether it is a pod of which a container has ever started: its etcd may run.
     pub ran: bool,
+    /// Whether it is a pod that its kubelet calls ready: its etcd has had a quorum behind it just now.
+    pub ready: bool,
 }
 
 /// The backup.
@@ -181,6 +185,17 @@ impl Recovery {
                 return Err(Obstacle::Unverified(why.clone()));
             }
             Backup::None | Backup::Unverified(_) | Backup::Restorable { .. } => {}
+        }
+        // That nobody answers may be the fault of what is between us and them.
+        let ready = seen.named(|place| place.pod.as_ref().is_some_and(|it| it.ready));
+        let begun = seen
+            .places
+            .values()
+            .any(|it| it.told_by(seen.task).is_some());
+        if !ready.is_empty() && !begun {
+            let waits =
+                format!("the pods of {ready}, which are ready, to answer or to be ready no more");
+            return seen.wait(self.stop, waits, || Obstacle::Unreached(ready));
         }
         let holds = self.holds(seen);
         if !holds.is_empty() {
@@ -348,8 +363,12 @@ impl Place {
         let lease = lease.unwrap_or_default();
         let phase = claim.and_then(|it| it.status.as_ref()?.phase.as_deref());
         Self {
-            pod: pod.map(|it| Held::of(&it.metadata, has_run(it))),
-            claim: claim.map(|it| Held::of(&it.metadata, false)),
+            pod: pod.map(|it| Held {
+                ran: has_run(it),
+                ready: reconcile::ready(it),
+                ..Held::of(&it.metadata)
+            }),
+            claim: claim.map(|it| Held::of(&it.metadata)),
             lost: (phase == Some("Lost")).then(|| "its claim has lost its volume".to_owned()),
             told: Instruction::of(&lease).ok().flatten(),
             says: Report::of(&lease),
@@ -373,11 +392,12 @@ impl Place {
 }
 
 impl Held {
-    fn of(metadata: &ObjectMeta, ran: bool) -> Self {
+    fn of(metadata: &ObjectMeta) -> Self {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             leaves: metadata.deletion_timestamp.is_some(),
-            ran,
+            ran: false,
+            ready: false,
         }
     }
 }

@@ -247,6 +247,7 @@ fn held(uid: &str, ran: bool) -> Held {
         uid: uid.to_owned(),
         leaves: false,
         ran,
+        ready: false,
     }
 }
 
@@ -406,6 +407,28 @@ fn a_quorum_that_comes_back_ends_it_as_long_as_there_is_no_seed() {
     }
     let there = world.next(&wanted(false, false), true);
     assert!(matches!(there, Err(Obstacle::QuorumThere(_))), "{there:?}");
+}
+
+/// The operator may be what is cut off.
+#[test]
+fn nothing_is_changed_while_a_kubelet_calls_a_pod_ready() {
+    for allow in [false, true] {
+        let mut world = World::of(&[data(1, 1, 1), data(1, 1, 1)], restorable_to(1));
+        world.place(1).pod.as_mut().unwrap().ready = true;
+        world.seconds = 59;
+        let waits = world.next(&wanted(allow, false), true).unwrap().to_string();
+        assert!(
+            waits.starts_with("Waits for the pods of m-1, which are ready"),
+            "{waits}"
+        );
+        world.seconds = 60;
+        let late = world.next(&wanted(allow, false), true).unwrap_err();
+        assert_eq!(late, Obstacle::Unreached("m-1".to_owned()));
+        assert!(late.rejects());
+        world.place(1).pod.as_mut().unwrap().ready = false;
+        let next = world.next(&wanted(allow, false), true).unwrap();
+        assert_eq!(orders(&[next]).len(), 2);
+    }
 }
 
 /// A pod that cannot be stopped may run an etcd: two clusters would come of it.
@@ -683,6 +706,7 @@ fn a_place_is_read_from_its_objects() {
         uid: "p".to_owned(),
         leaves: true,
         ran: false,
+        ready: false,
     };
     assert_eq!(place.pod, Some(expected));
     assert_eq!(

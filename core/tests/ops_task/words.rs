@@ -113,6 +113,7 @@ fn without_quorum() -> Vec<Trouble> {
     let member = |name: &str| druid_core::member::MemberName(name.to_owned());
     let obstacles = [
         Obstacle::QuorumThere(member("main-1")),
+        Obstacle::Unreached(text("main-0, main-1")),
         Obstacle::NoBackup,
         Obstacle::Unverified(text(
             "main-0: status 500: none of the 3 full snapshots can be used",
