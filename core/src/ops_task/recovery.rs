@@ -10,7 +10,8 @@
 //!    and every member says what it holds.
 //! 3. The one whose log is the most up to date goes on alone, if it is not behind the backup; else one
 //!    restores the backup. That one is the seed.
-//! 4. Once the seed serves, and the status says what it was started with, the others join it as learners.
+//! 4. Once the seed serves, and the status says what it was started with, the others get new volumes if
+//!    that is wanted, and join it as learners.
 //! 5. Once all vote and hold the same data, the instructions are taken away.
 //!
 //! Up to 3 it can be given up, and the members start as they were. After it there is no way back, and
@@ -260,6 +261,12 @@ impl Recovery {
         if !joins.is_empty() {
             return Ok(Next::Tell(joins));
         }
+        let replaced = seen.named(|place| place.is_being_replaced(seen.task));
+        if !replaced.is_empty() {
+            let limit = later(self.seeding(), self.whole);
+            let lacks = format!("the volumes of {replaced} to be replaced");
+            return seen.wait(limit, lacks.clone(), || Obstacle::NotWhole(lacks));
+        }
         if let Err(lacks) = whole(seen) {
             let limit = later(self.seeding(), self.whole);
             return seen.wait(limit, lacks.clone(), || Obstacle::NotWhole(lacks));
@@ -296,21 +303,32 @@ impl Recovery {
         later(later(self.stop, self.pod), self.pod)
     }
 
+    /// Whom to tell to join. One that gets a new volume has it before it is told: what has joined votes
+    /// soon, and a vote that is lost with its volume would cost the quorum again.
     fn joins(&self, seen: &Seen<'_>, seed: &MemberName) -> BTreeMap<MemberName, Instruction> {
-        let others = seen.places.iter().filter(|(name, place)| {
-            let told = place.told_by(seen.task).map(|it| it.order);
-            *name != seed && told != Some(Order::Join)
-        });
-        let join = |(name, place): (&MemberName, &Place)| {
+        let mut joins = BTreeMap::new();
+        for (name, place) in seen.places.iter().filter(|(name, _)| *name != seed) {
+            let told = place.told_by(seen.task);
+            if told.is_some_and(|it| it.order == Order::Join) {
+                continue;
+            }
+            let replaced = told.is_some_and(|it| it.volume.is_some());
             let anew = self.remove_volumes || place.lost.is_some();
-            let told = Instruction {
-                pod: uid(place.pod.as_ref()).filter(|_| anew),
-                volume: uid(place.claim.as_ref()).filter(|_| anew),
-                ..Instruction::new(seen.task, Order::Join)
+            if replaced && place.is_being_replaced(seen.task) {
+                continue;
+            }
+            let next = if anew && !replaced && place.claim.is_some() {
+                Instruction {
+                    pod: uid(place.pod.as_ref()),
+                    volume: uid(place.claim.as_ref()),
+                    ..Instruction::new(seen.task, Order::Hold)
+                }
+            } else {
+                Instruction::new(seen.task, Order::Join)
             };
-            (name.clone(), told)
-        };
-        others.map(join).collect()
+            joins.insert(name.clone(), next);
+        }
+        joins
     }
 }
 
@@ -382,6 +400,13 @@ impl Place {
 
     fn runs(&self) -> bool {
         self.pod.as_ref().is_some_and(|it| it.ran)
+    }
+
+    /// Whether the volume or the pod that has to go is still there.
+    fn is_being_replaced(&self, task: &str) -> bool {
+        let told = self.told_by(task).and_then(|it| it.volume.as_ref());
+        let claim = uid(self.claim.as_ref());
+        self.is_stopping(task) || (told.is_some() && claim.as_ref() == told)
     }
 
     /// Whether the pod that has to go is still there.

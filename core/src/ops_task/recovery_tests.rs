@@ -506,13 +506,31 @@ fn a_member_whose_volume_is_lost_is_not_waited_for_and_gets_a_new_one() {
     let alone = Instruction::new(TASK, Order::Alone);
     world.place(0).says = Some(alone.report(Course::Done));
     world.place(0).told = Some(alone);
-    let Next::Tell(joins) = world.next(&wanted(false, false), true).unwrap() else {
-        panic!("they are told to join");
+    let next = world.next(&wanted(false, false), true).unwrap();
+    let Next::Tell(joins) = &next else {
+        panic!("they are told to join: {next:?}");
     };
     let told = &joins[&MemberName("m-1".to_owned())];
+    assert_eq!(told.order, Order::Hold, "the new volume comes first");
     assert_eq!(told.volume, place.claim.map(|it| it.uid));
     assert_eq!(told.pod.as_deref(), Some("new-1"));
-    assert_eq!(joins[&MemberName("m-2".to_owned())].volume, None);
+    let other = Instruction::new(TASK, Order::Join);
+    assert_eq!(joins[&MemberName("m-2".to_owned())], other);
+    world.act(&next);
+    let claim = world.next(&wanted(false, false), true).unwrap();
+    assert!(matches!(claim, Next::DeleteClaim(..)), "{claim:?}");
+    world.act(&claim);
+    let pod = world.next(&wanted(false, false), true).unwrap();
+    assert!(matches!(pod, Next::DeletePod(..)), "{pod:?}");
+    // It does not go yet.
+    world.place(1).pod.as_mut().unwrap().leaves = true;
+    let waits = world.next(&wanted(false, false), true).unwrap().to_string();
+    assert_eq!(waits, "Waits for the volumes of m-1 to be replaced");
+    world.act(&pod);
+    world.place(1).lost = None;
+    let joins = world.next(&wanted(false, false), true).unwrap();
+    let name = MemberName("m-1".to_owned());
+    assert_eq!(joins, Next::Tell(BTreeMap::from([(name, other)])));
 }
 
 /// It may have read its lease before it was told.

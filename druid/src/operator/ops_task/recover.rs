@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use druid_core::agent::recovery::Order;
+use druid_core::agent::recovery::{Instruction, Order};
 use druid_core::member::MemberName;
 use druid_core::observed::Hashes;
 use druid_core::ops_task::{
@@ -186,14 +186,42 @@ impl Work<'_> {
                 return;
             }
         };
-        let uid = &self.attempt.owner.uid;
-        let seeded = found.places.values().any(|it| {
-            let told = it.told_by(uid).map(|it| it.order);
-            matches!(told, Some(Order::Alone | Order::Restore))
-        });
-        if !seeded && let Err(trouble) = self.take_away(&found, |it| it == Order::Hold).await {
+        let owner = &self.attempt.owner;
+        let orders = || {
+            found
+                .places
+                .values()
+                .filter_map(|it| it.told_by(&owner.uid))
+        };
+        let seeded = orders().any(|it| matches!(it.order, Order::Alone | Order::Restore));
+        let serves = match self.cluster.result(owner).await {
+            Ok(result) => result.is_some_and(|it| it.recovered_from.is_some()),
+            Err(_) => false,
+        };
+        let done = match (seeded, serves) {
+            (false, _) => self.take_away(&found, |it| it == Order::Hold).await,
+            // Whoever is not told yet joins all the same.
+            (true, true) => self.let_join(&found).await,
+            // What they hold may be needed yet.
+            (true, false) => Ok(()),
+        };
+        if let Err(trouble) = done {
             tracing::warn!(%trouble, "the members wait until the task is deleted");
         }
+    }
+
+    async fn let_join(&self, found: &Survivors) -> Result<(), Trouble> {
+        let uid = &self.attempt.owner.uid;
+        for (member, place) in &found.places {
+            let held = place.told_by(uid).is_some_and(|it| it.order == Order::Hold);
+            // What is being deleted would take the vote along.
+            let stays = place.claim.as_ref().is_none_or(|it| !it.leaves);
+            if held && stays {
+                let told = Instruction::new(uid, Order::Join);
+                self.cluster.instruct(member, Some(&told)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets the first sidecar that answers restore the backup on trial.
