@@ -143,6 +143,15 @@ impl Instruction {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The merge patch of a lease: what its member is told, or that it is told nothing any more.
+    pub fn patch(told: Option<&Self>) -> Value {
+        let annotations = match told {
+            Some(told) => json!({INSTRUCTION: told.to_text()}),
+            None => json!({INSTRUCTION: null, REPORT: null}),
+        };
+        json!({"metadata": {"annotations": annotations}})
+    }
+
     /// What a lease says, if anything.
     ///
     /// # Errors

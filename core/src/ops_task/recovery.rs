@@ -161,7 +161,7 @@ impl Recovery {
     /// Decides what is next.
     ///
     /// # Errors
-    /// Why it cannot go on. Unless [`Seen::is_seeded`], the members are to be released then.
+    /// Why it cannot go on. Unless one [`Place::is_seed`], the members are to be released then.
     pub fn next(&self, seen: &Seen<'_>) -> Result<Next, Obstacle> {
         if let Some(deletion) = deletion(seen) {
             return Ok(deletion);
@@ -333,16 +333,9 @@ impl Recovery {
 }
 
 impl Seen<'_> {
-    /// Whether a member was told what to start with: from then on there is no way back.
-    pub fn is_seeded(&self) -> bool {
-        self.seed().is_some()
-    }
-
     fn seed(&self) -> Option<(&MemberName, &Place)> {
-        self.places.iter().find(|(_, place)| {
-            let told = place.told_by(self.task).map(|it| it.order);
-            matches!(told, Some(Order::Alone | Order::Restore))
-        })
+        let mut all = self.places.iter();
+        all.find(|(_, place)| place.is_seed(self.task))
     }
 
     fn within(&self, limit: SignedDuration) -> bool {
@@ -396,6 +389,12 @@ impl Place {
     /// What it is told for this task.
     pub fn told_by(&self, task: &str) -> Option<&Instruction> {
         self.told.as_ref().filter(|it| it.task == task)
+    }
+
+    /// Whether it was told what to start with: from then on there is no way back.
+    pub fn is_seed(&self, task: &str) -> bool {
+        let told = self.told_by(task).map(|it| it.order);
+        matches!(told, Some(Order::Alone | Order::Restore))
     }
 
     fn runs(&self) -> bool {

@@ -6,8 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use druid_core::api::names;
 use futures_util::{Stream, StreamExt as _};
-use kube::api::ObjectMeta;
+use kube::api::{Api, ObjectMeta};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
 use tokio::sync::mpsc;
 
 /// Namespace and name of an object.
@@ -32,6 +34,17 @@ impl Named {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
         }
+    }
+}
+
+/// The objects of a kind in a namespace; `None` for all.
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::known::Named;
+use super::request::ApiError;
 
 /// How long to wait after a look that failed, the first time and at most.
 const FIRST: Duration = Duration::from_millis(250);
@@ -25,6 +26,24 @@ pub(super) enum Next {
     After(Duration),
     /// It failed.
     Failed,
+}
+
+impl Next {
+    /// What follows a look. Another's write in between is no failure of it. `failed`: what to say of one.
+    pub(super) fn of(looked: Result<Self, ApiError>, named: &Named, failed: &'static str) -> Self {
+        match looked {
+            Ok(next) => next,
+            Err(error) if error.status() == Some(409) => {
+                tracing::debug!(%error, name = named.name, "it has changed meanwhile");
+                Self::After(Duration::ZERO)
+            }
+            Err(error) => {
+                let (namespace, name) = (&named.namespace, &named.name);
+                tracing::warn!(%error, namespace, name, "{failed}");
+                Self::Failed
+            }
+        }
+    }
 }
 
 /// When each object is due. Those that were never looked at go first: others have all that they need to

@@ -5,13 +5,12 @@ use druid_core::compaction::{Backlog, JobSeen, Revision};
 use druid_core::render::Identity;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::Api;
+use kube::Client;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Client, Resource};
 use tokio::sync::mpsc;
 
-use crate::operator::known::{Facts, Known, Named, listen, part_of};
+use crate::operator::known::{Facts, Known, Named, api, listen, part_of};
 
 /// All that is heard.
 pub(super) struct Heard {
@@ -65,16 +64,6 @@ fn at(of: &Identity, name: String) -> Named {
     Named {
         namespace: of.namespace.clone(),
         name,
-    }
-}
-
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
     }
 }
 

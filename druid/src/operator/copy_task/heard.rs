@@ -3,14 +3,13 @@
 use druid_core::api::names;
 use druid_core::copy_task::JobSeen;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Client, Resource};
+use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
 
 use super::Object;
-use crate::operator::known::{Facts, Named, listen, part_of};
+use crate::operator::known::{Facts, Named, api, listen, part_of};
 
 /// Listens. `tell`: told which task to look at.
 pub(super) fn listen_to_all(
@@ -29,16 +28,6 @@ pub(super) fn listen_to_all(
     let labelled = watcher::Config::default().labels(&labels);
     let jobs = watcher(api::<Job>(client, namespace), labelled);
     drop(listen::<JobHeard>(jobs.default_backoff(), tell.clone()));
-}
-
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
 }
 
 /// Of a task: what a person writes.

@@ -25,18 +25,11 @@ const MADE: Duration = Duration::from_secs(1);
 
 /// Looks once.
 pub(super) async fn look(context: &Context, named: &Named) -> Next {
-    match Box::pin(looked(context, named)).await {
-        Ok(next) => next,
-        Err(error) if error.status() == Some(409) => {
-            tracing::debug!(%error, name = named.name, "it has changed meanwhile");
-            Next::After(Duration::ZERO)
-        }
-        Err(error) => {
-            let (namespace, name) = (&named.namespace, &named.name);
-            tracing::warn!(%error, namespace, name, "a look at a task failed");
-            Next::Failed
-        }
-    }
+    Next::of(
+        Box::pin(looked(context, named)).await,
+        named,
+        "a look at a task failed",
+    )
 }
 
 async fn looked(context: &Context, named: &Named) -> Result<Next, ApiError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use druid_core::agent::recovery::{INSTRUCTION, Instruction, REPORT};
+use druid_core::agent::recovery::Instruction;
 use druid_core::member::MemberName;
 use druid_core::observed::Etcd;
 use druid_core::ops_task::{self, Owner, Place, Sidecar, Trouble};
@@ -13,7 +13,6 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
 use kube::api::{ApiResource, DynamicObject};
-use serde_json::json;
 
 use super::apis::Apis;
 use super::members::{self, Clients};
@@ -109,11 +108,7 @@ impl Cluster {
         member: &MemberName,
         told: Option<&Instruction>,
     ) -> Result<(), Trouble> {
-        let patch = match told {
-            Some(told) => json!({ INSTRUCTION: told.to_text() }),
-            None => json!({ INSTRUCTION: null, REPORT: null }),
-        };
-        let patch = json!({ "metadata": { "annotations": patch } });
+        let patch = Instruction::patch(told);
         let lease = ApiResource::erase::<Lease>(&());
         let changed = self
             .apis

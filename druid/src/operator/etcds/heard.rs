@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::Context;
-use crate::operator::known::{Facts, Known, Named, listen, part_of};
+use crate::operator::known::{Facts, Known, Named, api, listen, part_of};
 
 /// A member's lease that was renewed after such a pause says something new.
 const PAUSE: SignedDuration = SignedDuration::from_secs(55);
@@ -60,11 +60,7 @@ fn typed<K>(context: &Context) -> Api<K>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
 {
-    let client = context.apis.client.clone();
-    match &context.namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    }
+    api(&context.apis.client, context.namespace.as_deref())
 }
 
 fn of<K>(context: &Context, kind: ApiResource) -> Api<K>

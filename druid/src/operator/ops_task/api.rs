@@ -9,6 +9,7 @@ use kube::{Client, Resource as _};
 use serde_json::{Value, json};
 
 use super::Object;
+use crate::operator::known::api;
 use crate::operator::reports::Reports;
 use crate::operator::request::{ApiError, gone_is_fine, within};
 
@@ -31,10 +32,7 @@ impl Apis {
     }
 
     pub(super) fn tasks(&self, namespace: Option<&str>) -> Api<Object> {
-        match namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
+        api(&self.client, namespace)
     }
 
     fn of(&self, object: &Object) -> (Api<Object>, String) {

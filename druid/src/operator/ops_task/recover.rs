@@ -8,14 +8,13 @@ use druid_core::agent::recovery::{Instruction, Order};
 use druid_core::member::MemberName;
 use druid_core::observed::Hashes;
 use druid_core::ops_task::{
-    Attempt, Backup, Done, Kind, Progress, Recover, Recovery, Survivors as Seen, Task, Trouble,
-    restorable,
+    Attempt, Backup, Done, Kind, Place, Progress, Recover, Recovery, Survivors as Seen, Task,
+    Trouble, restorable,
 };
 use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use serde_json::json;
 use tokio::time::sleep;
 
 use super::api::Apis;
@@ -187,13 +186,7 @@ impl Work<'_> {
             }
         };
         let owner = &self.attempt.owner;
-        let orders = || {
-            found
-                .places
-                .values()
-                .filter_map(|it| it.told_by(&owner.uid))
-        };
-        let seeded = orders().any(|it| matches!(it.order, Order::Alone | Order::Restore));
+        let seeded = found.places.values().any(|it| it.is_seed(&owner.uid));
         let serves = match self.cluster.result(owner).await {
             Ok(result) => result.is_some_and(|it| it.recovered_from.is_some()),
             Err(_) => false,
@@ -280,13 +273,10 @@ pub(super) async fn release(apis: &Apis, task: &Task) -> Result<(), ApiError> {
     let api: Api<Lease> = Api::namespaced(apis.client.clone(), &task.namespace);
     let leases = within("list the Leases", api.list(&ListParams::default())).await?;
     for lease in leases.items {
-        let place = druid_core::ops_task::Place::of(None, None, Some(&lease));
+        let place = Place::of(None, None, Some(&lease));
         let told = place.told_by(&task.uid).map(|it| it.order);
         if told == Some(Order::Hold) {
-            let nothing = json!({ "metadata": { "annotations": {
-                druid_core::agent::recovery::INSTRUCTION: null,
-                druid_core::agent::recovery::REPORT: null,
-            } } });
+            let nothing = Instruction::patch(None);
             let (params, patch) = (PatchParams::default(), Patch::Merge(&nothing));
             within(
                 "change a Lease",

@@ -7,14 +7,14 @@ use druid_core::api::{Etcd, names};
 use druid_core::render::secret_references;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, PartialObjectMeta};
+use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::mpsc;
 
-use crate::operator::known::Named;
+use crate::operator::known::{Named, api};
 
 type Object = DeserializeGuard<Etcd>;
 
@@ -42,16 +42,6 @@ pub(super) fn listen_to_all(
         references,
         tell.clone(),
     ));
-}
-
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
 }
 
 async fn of_etcds(
