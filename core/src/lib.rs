@@ -9,6 +9,7 @@ pub mod api;
 pub mod backup;
 pub mod bolt;
 pub mod certificate;
+pub mod chaos;
 pub mod cli;
 pub mod compaction;
 pub mod config_keys;

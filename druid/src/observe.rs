@@ -27,6 +27,8 @@ const BETWEEN_ROUNDS: Duration = Duration::from_millis(300);
 
 /// How often a member that has not reached a revision yet is asked again.
 const CATCH_UP: Duration = Duration::from_millis(20);
+/// In less time nobody answers.
+const SHORTEST: Duration = Duration::from_millis(50);
 
 /// Who is asked, and as whom.
 pub(crate) type Members = [(MemberName, Client)];
@@ -205,8 +207,8 @@ async fn round(
 /// A member's hash at a revision that it may yet have to reach.
 async fn hash_at(client: &Client, revision: i64, deadline: Duration) -> Result<Hash, Error> {
     let started = tokio::time::Instant::now();
+    let mut left = deadline;
     loop {
-        let left = deadline.saturating_sub(started.elapsed());
         match client.hash_kv(revision, left).await {
             Ok(found) => {
                 return Ok(Hash {
@@ -214,10 +216,13 @@ async fn hash_at(client: &Client, revision: i64, deadline: Duration) -> Result<H
                     compact_revision: found.compact_revision,
                 });
             }
-            Err(error) if error.kind == Kind::FutureRevision && left > CATCH_UP => {
+            Err(error) => {
+                left = deadline.saturating_sub(started.elapsed() + CATCH_UP);
+                if error.kind != Kind::FutureRevision || left < SHORTEST {
+                    return Err(error);
+                }
                 sleep(CATCH_UP).await;
             }
-            Err(error) => return Err(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod bench_backup;
 mod bench_operator;
+mod chaos;
 mod command;
 mod demo;
 mod etcd;
@@ -100,6 +101,14 @@ enum Task {
         #[command(subcommand)]
         what: demo::Demo,
     },
+    /// Let everything go wrong at once, on a node of its own, and see that no write is lost
+    ///
+    /// A cluster of three members, later five, is upgraded, taken back, snapshotted, defragmented and
+    /// compacted under load, while members, sidecars, the operator and the API server are killed and
+    /// hang, volumes are lost and full, networks part, and the object store fails. In the end no
+    /// acknowledged write may be lost, the history must be linearizable, all members must hold the same
+    /// data, and no task may be stuck. Needs root. Exits with 0 if all that is so, with 2 if not.
+    Chaos(chaos::Chaos),
     /// Write the manifests in deploy/ anew, and the chart in charts/ but for its templates
     ///
     /// `kubectl apply --server-side --kustomize deploy` installs the operator anywhere, and so does Helm.
@@ -165,6 +174,7 @@ fn main() -> ExitCode {
         Task::Image(options) => make_image::run(&options),
         Task::Deploy(options) => install::run(&options),
         Task::Demo { what } => demo::run(&what),
+        Task::Chaos(options) => chaos::run(&options),
         Task::Manifests => install::manifests(),
         Task::Order => order::run(),
         Task::Goldens(options) => goldens::run(&options),

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::task::{Kind, Operation, Stage, Task};
 use super::trouble::Trouble;
-use crate::api::{Condition, Etcd};
+use crate::api::{Condition, Etcd, UpgradeStatus};
 
 /// The volume of the StatefulSet that has the CA of the sidecars' certificates.
 pub const CA_VOLUME: &str = "backup-restore-ca";
@@ -13,6 +13,8 @@ pub const CA_VOLUME: &str = "backup-restore-ca";
 const PORT: u16 = 8080;
 /// Phases of an upgrade in which members are restarted.
 const ROLLING: [&str; 2] = ["Rolling", "PuttingBack"];
+/// The phase of one that goes on by itself as soon as it can.
+const WAITING: &str = "Waiting";
 
 /// An Etcd, as far as it could be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,9 +102,7 @@ impl Cluster {
         let port = backup.port.map_or(i64::from(PORT), |port| port.0);
         let number = u16::try_from(port).ok().filter(|it| *it > 0);
         let status = object.status.as_ref();
-        let phase = status
-            .and_then(|it| it.upgrade.as_ref()?.phase.as_deref())
-            .unwrap_or_default();
+        let upgrade = status.and_then(|it| it.upgrade.as_ref());
         let conditions = status.and_then(|it| it.conditions.as_deref());
         let life = if metadata.deletion_timestamp.is_some() {
             Life::Leaves
@@ -117,7 +117,7 @@ impl Cluster {
             store: backup.store.is_some(),
             not_ready: not_ready(conditions.unwrap_or_default()),
             port: number.map(drop).ok_or(port),
-            rolling: ROLLING.contains(&phase),
+            rolling: upgrade.is_some_and(rolling),
             sidecar: Sidecar {
                 namespace: metadata.namespace.clone().unwrap_or_default(),
                 etcd: name.clone(),
@@ -130,6 +130,15 @@ impl Cluster {
             name,
         }
     }
+}
+
+/// Whether the next thing that happens to a member may be a restart. One that waits in the midst of it for
+/// a member to be well again goes on at the same moment as a task would that waits for the same.
+fn rolling(upgrade: &UpgradeStatus) -> bool {
+    let phase = upgrade.phase.as_deref().unwrap_or_default();
+    let record = upgrade.record.as_ref();
+    let begun = record.is_some_and(|it| it.touched || it.current.is_some());
+    ROLLING.contains(&phase) || phase == WAITING && begun
 }
 
 fn not_ready(conditions: &[Condition]) -> Option<(String, String)> {

@@ -570,6 +570,31 @@ fn a_task_waits_while_an_upgrade_restarts_members_and_one_that_has_begun_does_no
     assert!(matches!(decision.act, Some(Act::Start(_))));
 }
 
+#[test]
+fn a_roll_that_waits_in_its_midst_is_one() {
+    let task = parsed(&full());
+    let waiting = |phase: &str, change: fn(&mut Value)| {
+        let seen = etcd(|it| {
+            let moment = "2026-11-24T10:00:00Z";
+            let mut record = json!({
+                "attempt": 1, "from": "3.4.34", "to": "3.5.27", "phase": "Rolling",
+                "started": moment, "snapshot": { "tries": 0, "failures": 0, "state": "Missing" },
+                "touched": false, "members": [],
+            });
+            change(&mut record);
+            it["status"]["upgrade"] = json!({ "phase": phase, "record": record });
+        });
+        decided(&task, Some(&seen), &[], &Work::None).act.is_none()
+    };
+    let touched = |it: &mut Value| it["touched"] = json!(true);
+    assert!(waiting("Waiting", touched));
+    // It waits for its first member.
+    assert!(!waiting("Waiting", |_| ()));
+    // It goes on when a person says so, and then a task that has begun comes first.
+    assert!(!waiting("Paused", touched));
+    assert!(!waiting("Blocked", touched));
+}
+
 fn maintenance(status: Value) -> Task {
     let config = json!({ "etcdCompaction": true, "etcdDefragmentation": true });
     let mut task = object(&json!({ "onDemandMaintenance": config }));

@@ -139,13 +139,15 @@ impl Http {
         ))
     }
 
-    /// How many compactions of the database the member has ended since it started, by `/metrics`.
-    pub(crate) async fn compactions(&self, deadline: Duration) -> Result<Option<u64>, Error> {
+    /// The compactions of the database by `/metrics`; `None` where the metrics are not there.
+    pub(crate) async fn compactions(
+        &self,
+        deadline: Duration,
+    ) -> Result<Option<Compactions>, Error> {
+        const ENDED: &str = "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count";
         let body = self.ok("GET /metrics", "/metrics", deadline).await?;
-        Ok(metric(
-            &body,
-            "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count",
-        ))
+        let both = metric(&body, ENDED).zip(metric(&body, "process_start_time_seconds"));
+        Ok(both.map(|(ended, started)| Compactions { ended, started }))
     }
 
     async fn ok(
@@ -213,6 +215,23 @@ fn no_roots() -> Result<rustls::ClientConfig, rustls::Error> {
 }
 
 /// The value of a metric without labels.
+/// How many compactions of its database a member has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compactions {
+    /// So many, since it started.
+    ended: u64,
+    /// When that was, seconds of the epoch.
+    started: u64,
+}
+
+impl Compactions {
+    /// Whether one that was asked for at the time of `before` is no longer going on. A member that has been
+    /// started since then counts from zero, and does on its own what was not done.
+    pub(crate) fn are_over_since(self, before: Self) -> bool {
+        self.started != before.started || self.ended > before.ended
+    }
+}
+
 fn metric(body: &[u8], name: &str) -> Option<u64> {
     let text = String::from_utf8_lossy(body);
     let value = text
@@ -230,6 +249,22 @@ fn metric(body: &[u8], name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_compaction_is_over_when_one_has_ended_or_the_member_is_another_process() {
+        let before = Compactions {
+            ended: 3,
+            started: 1_795_000_000,
+        };
+        let ended = |ended| Compactions { ended, ..before };
+        assert!(!before.are_over_since(before));
+        assert!(ended(4).are_over_since(before));
+        let again = Compactions {
+            started: 1_795_000_009,
+            ..ended(0)
+        };
+        assert!(again.are_over_since(before));
+    }
 
     #[test]
     fn a_metric_is_found_by_its_whole_name() {

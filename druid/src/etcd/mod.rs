@@ -28,7 +28,7 @@ use tonic::{Response, Status, Streaming};
 
 pub(crate) use endpoint::{Endpoint, ParseEndpointError};
 pub(crate) use error::{Error, Kind};
-pub(crate) use http::Http;
+pub(crate) use http::{Compactions, Http};
 pub(crate) use login::Login;
 use login::Token;
 pub(crate) use tls::{Pem, Tls, TlsConfig, TlsError};

@@ -12,7 +12,6 @@
 
 pub(crate) mod audit;
 pub(crate) mod etcd;
-pub(crate) mod process;
 pub(crate) mod space;
 pub(crate) mod writer;
 
@@ -22,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use serde_json::Value;
+use xtask::cluster::processes;
 use xtask::deploy::{self, Build, NAME, NAMESPACE};
 
 use crate::common_cluster::{self, Cluster};
@@ -128,8 +128,8 @@ impl Operator {
     pub(crate) fn kill(&self) {
         for pod in self.pods() {
             let uid = pod["metadata"]["uid"].as_str().unwrap();
-            for process in process::of_pod(uid, NAME) {
-                process::signal(process, nix::sys::signal::Signal::SIGKILL);
+            for process in processes::of_pod(uid, NAME) {
+                processes::signal(process, nix::sys::signal::Signal::SIGKILL);
             }
         }
     }

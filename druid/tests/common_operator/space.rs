@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use xtask::cluster::processes;
 
 use super::audit::{self, Mark};
 use super::etcd::{self, Address};
-use super::{Operator, eventually, list, process};
+use super::{Operator, eventually, list};
 use crate::common_cluster::Cluster;
 
 const KIND: &str = "etcds.druid.gardener.cloud";
@@ -289,13 +290,13 @@ impl Space {
         signal: nix::sys::signal::Signal,
     ) {
         let object = self.cluster().get(self.name, "pod", pod);
-        let its = process::of_pod(object["metadata"]["uid"].as_str().unwrap(), program);
+        let its = processes::of_pod(object["metadata"]["uid"].as_str().unwrap(), program);
         let its: Vec<_> = its
             .into_iter()
-            .filter(|it| command.is_none_or(|command| process::runs(*it, command)))
+            .filter(|it| command.is_none_or(|command| processes::runs(*it, command)))
             .collect();
         assert_eq!(its.len(), 1, "{pod}");
-        process::signal(its[0], signal);
+        processes::signal(its[0], signal);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `control_plane` is kube-apiserver with etcd behind it, `node` is that and everything that runs
 //! pods: both for tests ([`ControlPlane`], [`Node`]) and for `cargo xtask cluster` ([`cli`], which
-//! keeps its clusters in `named`). `helm` installs charts there. `tools` builds, `pki` and `kubeconfig` say who may come in,
+//! keeps its clusters in `named`). `helm` installs charts there, `store` keeps their backups. `tools` builds, `pki` and `kubeconfig` say who may come in,
 //! `process` starts and ends.
 
 pub mod cli;
@@ -17,8 +17,10 @@ mod node;
 mod pki;
 mod ports;
 pub(crate) mod process;
+pub mod processes;
 mod record;
 mod site;
+mod store;
 mod tools;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
@@ -26,4 +28,5 @@ pub use helm::{helm, helm_in};
 pub use layout::Layout;
 pub use name::{ClusterName, NameError};
 pub use node::{Node, NodeError, Traces, Unable};
+pub use store::versitygw;
 pub use tools::ToolsError;

@@ -16,8 +16,9 @@ use thiserror::Error;
 
 use super::layout::Layout;
 
-/// The kernel takes this long at most to end a process that is killed, unless the disk hangs.
-const KILLED_WITHIN: Duration = Duration::from_secs(10);
+/// The kernel takes this long at most to end a process that is killed, with all that it held, unless the disk
+/// hangs.
+const KILLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why a process was not started or ended.
 #[derive(Debug, Error)]
@@ -45,7 +46,7 @@ pub enum ProcessError {
 }
 
 /// Something to run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Component {
     /// What it is called, in messages and for its log.
     pub(crate) name: &'static str,
@@ -169,6 +170,25 @@ impl Identity {
     /// It, and not another one that got its number.
     pub(crate) fn is_running(&self) -> bool {
         Self::read(self.pid).is_ok_and(|now| now == *self)
+    }
+
+    /// Tells it something, if it still runs.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return Ok(());
+        };
+        let process = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => process,
+            Err(Errno::SRCH) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        if !self.is_running() {
+            return Ok(());
+        }
+        match pidfd_send_signal(&process, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Kills it, if it still runs, and waits for its end. Another process that has its number by

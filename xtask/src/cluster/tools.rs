@@ -26,6 +26,8 @@ const DNS_GO_SUM: &str = include_str!("../../kubernetes/coredns/go.sum");
 const DNS: &str = include_str!("../../kubernetes/coredns/main.go");
 const HELM_GO_MOD: &str = include_str!("../../kubernetes/helm/go.mod");
 const HELM_GO_SUM: &str = include_str!("../../kubernetes/helm/go.sum");
+const STORE_GO_MOD: &str = include_str!("../../../druid/tests/stores/go.mod");
+const STORE_GO_SUM: &str = include_str!("../../../druid/tests/stores/go.sum");
 
 /// What is built at once, and again when one of its sources changes.
 struct Group {
@@ -90,6 +92,17 @@ const GROUP_HELM: Group = Group {
     sources: &[HELM_GO_MOD, HELM_GO_SUM, TAGS],
     packages: &["helm.sh/helm/v3/cmd/helm"],
     programs: &["helm"],
+    links: &[],
+};
+
+/// An S3 server for backups. A module of its own: stores are no part of Kubernetes.
+const GROUP_STORE: Group = Group {
+    name: "versitygw",
+    part_of: "an S3 server",
+    module: "druid/tests/stores",
+    sources: &[STORE_GO_MOD, STORE_GO_SUM, TAGS],
+    packages: &["github.com/versity/versitygw/cmd/versitygw"],
+    programs: &["versitygw"],
     links: &[],
 };
 
@@ -179,6 +192,11 @@ impl Tools {
     /// Builds Helm alone.
     pub(crate) fn helm() -> Result<Self, ToolsError> {
         Self::with(&[&GROUP_HELM])
+    }
+
+    /// Builds an S3 server alone.
+    pub(crate) fn store() -> Result<Self, ToolsError> {
+        Self::with(&[&GROUP_STORE])
     }
 
     fn with(groups: &[&Group]) -> Result<Self, ToolsError> {

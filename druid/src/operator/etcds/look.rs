@@ -602,7 +602,8 @@ impl<'a> Look<'a> {
             ));
             return Ok(());
         }
-        if !under_way && self.others_work().await? {
+        // A member that is in hand comes first; the next one waits.
+        if record.current.is_none() && self.others_work().await? {
             return Ok(());
         }
         tracing::debug!(name = self.named.name, newest, "a roll");
@@ -629,7 +630,7 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    /// Whether a task works on the members: no roll begins meanwhile.
+    /// Whether a task works on the members: no member is restarted meanwhile.
     async fn others_work(&mut self) -> Result<bool, LookError> {
         let tasks = self.context.apis.tasks(&self.named.namespace).await?;
         let task = at_work(&self.named.name, &tasks);

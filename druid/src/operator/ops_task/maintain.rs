@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::api::Apis;
 use super::works::Tell;
 use crate::clock::now;
-use crate::etcd::{self, Client, Kind};
+use crate::etcd::{self, Client, Compactions, Kind};
 use crate::operator::etcds::Cluster;
 use crate::operator::leading::{self, LISTING, Sidecars};
 
@@ -148,7 +148,10 @@ impl<P: Place, T: Fn(Progress)> Work<'_, P, T> {
                     return Ok(());
                 };
                 let before = compactions(members).await;
-                match client.compact(*revision, true, self.left()).await {
+                match client
+                    .compact(*revision, true, self.left().min(FREEING))
+                    .await
+                {
                     Ok(()) => self.freed(members, &before).await,
                     // Somebody has, as far or farther.
                     Err(error) if matches!(error.kind, Kind::Compacted(_)) => {}
@@ -185,13 +188,13 @@ impl<P: Place, T: Fn(Progress)> Work<'_, P, T> {
 
     /// Waits until every member has freed what was compacted: they do that each for itself, and what is
     /// freed after a defragmentation is not given back.
-    async fn freed(&self, members: &[(MemberName, Client)], before: &BTreeMap<MemberName, u64>) {
+    async fn freed(&self, members: &[(MemberName, Client)], before: &Ended) {
         let began = Instant::now();
         loop {
             let now = compactions(members).await;
-            let busy = before.iter().find(|(name, count)| {
-                let done = now.get(*name);
-                done.is_none_or(|done| done <= *count)
+            let busy = before.iter().find(|(name, before)| {
+                let now = now.get(*name);
+                now.is_none_or(|now| !now.are_over_since(**before))
             });
             let Some((name, _)) = busy else {
                 return;
@@ -209,8 +212,10 @@ impl<P: Place, T: Fn(Progress)> Work<'_, P, T> {
     }
 }
 
-/// How many compactions each member has ended since it started, where it says so.
-async fn compactions(members: &[(MemberName, Client)]) -> BTreeMap<MemberName, u64> {
+/// The compactions of each member that tells of them.
+type Ended = BTreeMap<MemberName, Compactions>;
+
+async fn compactions(members: &[(MemberName, Client)]) -> Ended {
     let ask = async |(name, client): &(MemberName, Client)| {
         let count = client.http().compactions(ANSWER).await.ok().flatten();
         count.map(|count| (name.clone(), count))

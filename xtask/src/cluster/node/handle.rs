@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::Signal;
+
 use super::super::control_plane::kubectl;
 use super::super::layout::Layout;
 use super::super::process::Identity;
@@ -89,6 +91,25 @@ impl Node {
     /// A command that runs in it, as its root.
     pub fn command(&self, program: &str) -> Command {
         self.started.room.command(program)
+    }
+
+    /// Tells the process of a component something: `kube-apiserver`, for example.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn signal(&self, component: &str, signal: Signal) -> Result<(), NodeError> {
+        match self.started.process(component)? {
+            Some(process) => process.signal(signal).map_err(file(Path::new("/proc"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts a component again that has ended. Its log begins anew.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_again(&mut self, component: &str) -> Result<(), NodeError> {
+        self.started.begin_again(component, &self.layout)
     }
 
     /// What can be seen of it from outside.

@@ -139,6 +139,8 @@ pub(crate) enum Fact {
 pub(crate) struct Started {
     /// What holds it, then its components.
     running: Vec<(&'static str, Child)>,
+    /// How each component was started.
+    components: Vec<Component>,
     room: Room,
     network: Network,
 }
@@ -154,11 +156,36 @@ impl Started {
         remember: &mut Remember<'_>,
     ) -> Result<(), NodeError> {
         let name = component.name;
+        self.components.push(component.clone());
         let child = self.room.inside(component).detached(layout)?;
         let identity = Identity::of(&child);
         self.running.push((name, child));
         let identity = identity.map_err(file(Path::new("/proc")))?;
         remember(&[Fact::Process(name, identity)]).map_err(NodeError::Record)
+    }
+
+    /// A component as a process: what runs in the namespaces, not what entered them for it.
+    fn process(&self, name: &str) -> Result<Option<Identity>, NodeError> {
+        let proc = Path::new("/proc");
+        let Some((_, child)) = self.running.iter().find(|(it, _)| *it == name) else {
+            return Ok(None);
+        };
+        let entered = Identity::of(child).map_err(file(proc))?;
+        entered.child().map_err(file(proc))
+    }
+
+    /// Starts a component again that was killed.
+    fn begin_again(&mut self, name: &str, layout: &Layout) -> Result<(), NodeError> {
+        let was = self.running.iter().position(|(it, _)| *it == name);
+        let component = self.components.iter().position(|it| it.name == name);
+        if let (Some(was), Some(component)) = (was, component) {
+            let (_, mut child) = self.running.remove(was);
+            let _ = child.kill();
+            let _ = child.wait();
+            let component = self.components.remove(component);
+            self.begin(component, layout, &mut |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Fails if something has ended.
@@ -238,6 +265,7 @@ pub(crate) fn start(
     };
     let mut started = Started {
         running: vec![("node", outer)],
+        components: Vec::new(),
         room,
         network,
     };

@@ -4,8 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Those that run a program.
-pub(crate) fn of_pod(uid: &str, program: &str) -> Vec<Pid> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+pub fn of_pod(uid: &str, program: &str) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let found = processes.filter_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let groups = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
@@ -20,12 +20,12 @@ pub(crate) fn of_pod(uid: &str, program: &str) -> Vec<Pid> {
 }
 
 /// Whether its first argument is this one.
-pub(crate) fn runs(process: Pid, command: &str) -> bool {
+pub fn runs(process: Pid, command: &str) -> bool {
     let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     line.split(|it| *it == 0).nth(1) == Some(command.as_bytes())
 }
 
 /// It may have ended meanwhile.
-pub(crate) fn signal(process: Pid, signal: Signal) {
+pub fn signal(process: Pid, signal: Signal) {
     let _ = kill(process, signal);
 }
