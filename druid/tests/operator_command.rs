@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use common_cluster::Cluster;
-use common_relay::Relay;
+use common_relay::{Mode, relay};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -598,10 +598,9 @@ fn what_happens_while_the_api_server_is_away_is_seen_afterwards() {
     let cluster = Cluster::shared();
     define(&cluster);
     cluster.kubectl(&["create", "namespace", "away"]);
-    let mut relay = Relay::down(cluster.server().strip_prefix("https://").unwrap());
-    relay.up();
+    let relay = relay(cluster.server().strip_prefix("https://").unwrap(), Mode::Up);
     let dir = tempfile::tempdir().unwrap();
-    let kubeconfig = kubeconfig_at(&cluster, &dir, relay.port());
+    let kubeconfig = kubeconfig_at(&cluster, &dir, relay.address().port());
     let mut operator = Operator::elected(&kubeconfig, "away", "o", "{ enabled: false }");
     operator.is("ok: leads");
     let etcd = |name: &str| {
@@ -620,16 +619,13 @@ fn what_happens_while_the_api_server_is_away_is_seen_afterwards() {
     cluster.apply(&[etcd("first")]);
     there("statefulset/first");
     // Everything that it listens to ends, without a word or after a silence.
-    for (round, away) in [Relay::go_down as fn(&mut Relay), Relay::mute]
-        .iter()
-        .enumerate()
-    {
-        away(&mut relay);
+    for (round, away) in [Mode::Down, Mode::Mute].into_iter().enumerate() {
+        relay.become_so(away);
         cluster.kubectl(&["--namespace=away", "delete", "service/first-client"]);
         let other = format!("other-{round}");
         cluster.apply(&[etcd(&other)]);
         std::thread::sleep(Duration::from_secs(2));
-        relay.up();
+        relay.become_so(Mode::Up);
         there("service/first-client");
         there(&format!("statefulset/{other}"));
     }

@@ -26,7 +26,7 @@ use common_agent::{Pod, Pods, get};
 use common_cluster::Cluster;
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::until;
-use common_relay::Relay;
+use common_relay::{Mode, relay};
 use serde_json::{Value, json};
 
 const TLS_ENABLED: &str = "member.etcd.gardener.cloud/tls-enabled";
@@ -327,7 +327,10 @@ fn a_lease_that_is_forbidden_or_missing_is_named_and_told_once_it_may_be() {
 #[test]
 fn an_api_server_that_is_away_is_waited_for_and_holds_up_nothing() {
     let namespace = Namespace::new("away");
-    let mut relay = Relay::down(namespace.cluster.server().trim_start_matches("https://"));
+    let relay = relay(
+        namespace.cluster.server().trim_start_matches("https://"),
+        Mode::Down,
+    );
     let mut pods = with_store(V3_5_27, &FLAGS);
     let dir = pods.dir.path().to_owned();
     namespace.make(&["a-0", "a-full-snap", "a-delta-snap"], &dir);
@@ -335,7 +338,7 @@ fn an_api_server_that_is_away_is_waited_for_and_holds_up_nothing() {
     member.namespace = namespace.name.to_owned();
     let cluster = &namespace.cluster;
     let user = json!({"client-certificate": cluster.certificate(), "client-key": cluster.key()});
-    let server = format!("https://127.0.0.1:{}", relay.port());
+    let server = format!("https://127.0.0.1:{}", relay.address().port());
     member.kubeconfig = Some(kubeconfig(cluster, &dir, &server, &user));
     member.start();
     member.await_ready();
@@ -346,7 +349,7 @@ fn an_api_server_that_is_away_is_waited_for_and_holds_up_nothing() {
     put(member, "a", "1");
     ask(member, "/snapshot/delta");
 
-    relay.up();
+    relay.become_so(Mode::Up);
     let holder = format!("{}:Leader", identity(member));
     namespace.await_holder("a-0", &holder);
     let last = put(member, "a", "2");
@@ -355,16 +358,16 @@ fn an_api_server_that_is_away_is_waited_for_and_holds_up_nothing() {
     assert_ne!(namespace.holder("a-full-snap"), "");
 
     // It goes away with its connections, and comes back.
-    relay.go_down();
+    relay.become_so(Mode::Down);
     let before = told(member);
     until("it says so again", || told(member) > before);
-    relay.up();
+    relay.become_so(Mode::Up);
     let last = put(member, "a", "3");
     ask(member, "/snapshot/delta");
     namespace.await_holder("a-delta-snap", &last.to_string());
 
     // It accepts and says nothing: snapshots and the end do not wait for it.
-    relay.mute();
+    relay.become_so(Mode::Mute);
     put(member, "a", "4");
     ask(member, "/snapshot/delta");
     let last = put(member, "a", "5");

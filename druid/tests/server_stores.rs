@@ -22,7 +22,7 @@ use common_agent::backed::{
 use common_agent::{Pod, Pods, get};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Release, until};
-use common_relay::Relay;
+use common_relay::{Mode, relay};
 use common_stores::{S3_SECRET, S3Server};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -101,9 +101,8 @@ fn a_bucket_brings_back_what_is_covered_and_keeps_no_more_than_it_has_to() {
 #[test]
 fn a_bucket_that_is_away_or_busy_is_named_and_nothing_is_lost() {
     let server = S3Server::start();
-    let mut relay = Relay::down(&server.address().to_string());
-    relay.up();
-    let url = format!("http://127.0.0.1:{}", relay.port());
+    let relay = relay(&server.address().to_string(), Mode::Up);
+    let url = format!("http://127.0.0.1:{}", relay.address().port());
     let mut pods = with_s3(V3_5_27, &server, &url, &[]);
     let member = &mut pods.members[0];
     member.start();
@@ -113,7 +112,7 @@ fn a_bucket_that_is_away_or_busy_is_named_and_nothing_is_lost() {
     ask(member, "/snapshot/delta");
     assert_eq!(member.ask("/backup/healthz").status, 200);
 
-    relay.busy();
+    relay.become_so(Mode::Busy);
     put(member, "b", "2");
     let began = Instant::now();
     let said = member.ask("/snapshot/delta");
@@ -123,7 +122,7 @@ fn a_bucket_that_is_away_or_busy_is_named_and_nothing_is_lost() {
         let said = member.ask("/backup/healthz");
         said.status == 503 && said.body.contains("503")
     });
-    let (requests, took) = (relay.requests(), began.elapsed());
+    let (requests, took) = (relay.refused(), began.elapsed());
     // Each upload is tried five times with pauses.
     assert!((6..=15).contains(&requests), "{requests} within {took:?}");
     assert!(
@@ -132,11 +131,11 @@ fn a_bucket_that_is_away_or_busy_is_named_and_nothing_is_lost() {
             .body
             .contains("druid_backup_healthy 0\n")
     );
-    relay.go_down();
+    relay.become_so(Mode::Down);
     put(member, "c", "3");
     std::thread::sleep(Duration::from_millis(300));
 
-    relay.up();
+    relay.become_so(Mode::Up);
     let last = put(member, "d", "4");
     until("it is healthy again", || {
         // Null if the tries by itself were faster.

@@ -44,22 +44,23 @@ fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Relay {
-    /// One that is up. `address`: where it listens; port 0 is any that is free.
+    /// One in front of `upstream`. `address`: where it listens; port 0 is any that is free.
     ///
     /// # Errors
     /// It cannot listen there.
-    pub fn start(address: (Ipv4Addr, u16), upstream: SocketAddr) -> io::Result<Self> {
+    pub fn start(address: (Ipv4Addr, u16), upstream: SocketAddr, mode: Mode) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(address.0, address.1))?;
         let SocketAddr::V4(address) = listener.local_addr()? else {
             return Err(io::Error::other("not an address of IPv4"));
         };
         let shared = Arc::new(Mutex::new(Shared {
-            wanted: Mode::Up,
-            is: Mode::Up,
+            wanted: mode,
+            is: mode,
             over: false,
             open: Vec::new(),
             refused: 0,
         }));
+        let listener = Some(listener).filter(|_| mode != Mode::Down);
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::spawn(move || run(listener, address, upstream, &of_thread));
         Ok(Self {
@@ -105,8 +106,12 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn run(listener: TcpListener, address: SocketAddrV4, upstream: SocketAddr, shared: &Mutex<Shared>) {
-    let mut listener = Some(listener);
+fn run(
+    mut listener: Option<TcpListener>,
+    address: SocketAddrV4,
+    upstream: SocketAddr,
+    shared: &Mutex<Shared>,
+) {
     loop {
         let (wanted, is, over) = {
             let shared = locked(shared);

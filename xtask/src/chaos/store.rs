@@ -46,7 +46,7 @@ impl Store {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let relay = Relay::start((machine, 0), SocketAddr::V4(address))?;
+        let relay = Relay::start((machine, 0), SocketAddr::V4(address), Mode::Up)?;
         let mut store = Self {
             server,
             address,
