@@ -2,7 +2,7 @@
 //! manifests of the operator, promtool, and the comparison of what we render with what etcd-druid rendered.
 
 pub mod cluster;
-mod debian;
+pub mod debian;
 pub mod deploy;
 pub mod goldens;
 pub mod image;
