@@ -3,7 +3,74 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use thiserror::Error;
+
 use crate::cluster::process::search_path;
+
+/// Why a program is not there. Tests that need it are skipped for the first two.
+#[derive(Debug, Error)]
+pub enum NoProgram {
+    /// It would have to be installed.
+    #[error("`{line}` fails, and only root can change that: install the package {package}")]
+    NotRoot {
+        /// What was tried.
+        line: String,
+        /// What has it.
+        package: String,
+    },
+    /// No way to install it is known.
+    #[error("`{line}` fails, and there is no apt-get: install what Debian has in {package}")]
+    NoPackages {
+        /// What was tried.
+        line: String,
+        /// What has it.
+        package: String,
+    },
+    /// The package did not come, or did not help.
+    #[error("`{line}` fails, and so does `{step}` ({why}): install the package {package}")]
+    Install {
+        /// What was tried.
+        line: String,
+        /// What was to help.
+        step: &'static str,
+        /// How it ended.
+        why: String,
+        /// What has it.
+        package: String,
+    },
+}
+
+/// Sees to it that a line of a shell succeeds, by installing a package if it does not.
+///
+/// # Errors
+/// It cannot be installed here, or that did not help.
+pub fn need(line: &str, package: &str) -> Result<(), NoProgram> {
+    if run("sh", &["-c", line]).is_ok() {
+        return Ok(());
+    }
+    let (here, owned) = (Path::new("."), || (line.to_owned(), package.to_owned()));
+    if !rustix::process::geteuid().is_root() {
+        let (line, package) = owned();
+        return Err(NoProgram::NotRoot { line, package });
+    }
+    if !has_packages() {
+        let (line, package) = owned();
+        return Err(NoProgram::NoPackages { line, package });
+    }
+    let failed = |step| {
+        let (line, package) = owned();
+        move |why| NoProgram::Install {
+            line,
+            step,
+            why,
+            package,
+        }
+    };
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    apt_get(here, &["update"]).map_err(failed("apt-get update"))?;
+    apt_get(here, &install).map_err(failed("apt-get install"))?;
+    run("sh", &["-c", line]).map_err(failed("the same after apt-get install"))
+}
 
 /// Whether packages can be had here.
 pub fn has_packages() -> bool {

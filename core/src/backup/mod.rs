@@ -21,6 +21,7 @@ pub mod replay;
 pub mod restorable;
 pub mod retention;
 pub mod snapshotter;
+pub mod versions;
 
 use std::fmt;
 

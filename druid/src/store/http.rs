@@ -21,7 +21,7 @@ use opendal::{Buffer, HttpBody, HttpTransport};
 use super::ErrorKind;
 use super::backoff::{Backoff, chances};
 use super::keystone::Keystone;
-use super::refused;
+use super::{refused, retention};
 
 /// How patient a store's client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,11 @@ impl Transport {
         self
     }
 
-    async fn send(&self, request: &Request<Buffer>) -> Result<Response<Bytes>, ErrorKind> {
+    /// One request, tried as often as is sensible.
+    pub(super) async fn send(
+        &self,
+        request: &Request<Buffer>,
+    ) -> Result<Response<Bytes>, ErrorKind> {
         let deadline = self.patience.deadline + allowance(request);
         let mut random = chances();
         let mut failed = 0;
@@ -188,6 +192,7 @@ impl HttpTransport for Transport {
             opendal::Error::new(opendal::ErrorKind::Unexpected, kind.to_string()).set_source(kind)
         })?;
         let (mut parts, body) = answer.into_parts();
+        retention::note(&parts.headers, &body);
         parts.extensions.insert(request.uri().clone());
         let length = (*request.method() != Method::HEAD).then_some(body.len() as u64);
         let whole = stream::iter((!body.is_empty()).then(|| Ok(Buffer::from(body))));

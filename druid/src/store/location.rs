@@ -186,12 +186,9 @@ impl StoreFlags {
                     parallel: self.parallel,
                     parts: site.most_parts(),
                 };
-                let operator = site.connect(patience);
-                let operator = operator.map_err(|error| OpenError::Site { provider, error })?;
-                (
-                    Arc::new(Remote::new(site, operator, limits)),
-                    site.address(),
-                )
+                let client = site.connect(patience);
+                let client = client.map_err(|error| OpenError::Site { provider, error })?;
+                (Arc::new(Remote::new(site, client, limits)), site.address())
             }
         };
         Ok(Location {

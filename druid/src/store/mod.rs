@@ -21,14 +21,21 @@ pub(crate) mod read;
 mod refused;
 mod remote;
 pub(crate) mod renewing;
+mod retention;
+mod swift;
 #[cfg(test)]
 pub(crate) mod test_faults;
+#[cfg(test)]
+mod test_locked;
+#[cfg(test)]
+mod test_providers;
 #[cfg(test)]
 #[path = "../../tests/common_stores/mod.rs"]
 pub(crate) mod test_servers;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upload;
+mod versions;
 
 use std::fmt;
 use std::ops::Range;

@@ -15,6 +15,7 @@ use super::credentials::{
 };
 use super::http::{Patience, Transport};
 use super::keystone::{self, Keystone};
+use super::swift::Deletes;
 
 /// The account with a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,15 @@ pub(crate) struct Site {
     pub(crate) container: String,
     /// `--store-endpoint-override`.
     pub(crate) endpoint: Option<String>,
+}
+
+/// A client.
+#[derive(Clone, Debug)]
+pub(crate) struct Connected {
+    /// The library's.
+    pub(crate) operator: Operator,
+    /// What deletes instead of the library, where that would leave something.
+    pub(crate) deletes: Option<Deletes>,
 }
 
 /// Why a client cannot be built.
@@ -80,8 +90,13 @@ impl Site {
         !matches!(&self.account, Account::Swift(_))
     }
 
+    /// Whether the bucket may keep what was written over or deleted, and can be asked for it.
+    pub(crate) fn may_keep_versions(&self) -> bool {
+        matches!(&self.account, Account::S3(_))
+    }
+
     /// A client. Nothing is sent yet.
-    pub(crate) fn connect(&self, patience: Patience) -> Result<Operator, SiteError> {
+    pub(crate) fn connect(&self, patience: Patience) -> Result<Connected, SiteError> {
         let refused = |error: opendal::Error| SiteError::Refused(error.to_string());
         let client = self.client()?;
         let mut transport = Transport::new(client, self.container.clone(), patience);
@@ -106,9 +121,14 @@ impl Site {
                 Operator::new(swift)
             }
         };
+        let deletes = match &self.account {
+            Account::Swift(_) => Some(Deletes::new(transport.clone(), self.container.clone())),
+            Account::S3(_) | Account::Abs(_) | Account::Gcs(_) | Account::Oss(_) => None,
+        };
         let transporter = HttpTransporter::new(transport);
         let context = OperationContext::new().with_http_transport(transporter);
-        Ok(operator.map_err(refused)?.with_context(context))
+        let operator = operator.map_err(refused)?.with_context(context);
+        Ok(Connected { operator, deletes })
     }
 
     fn client(&self) -> Result<reqwest::Client, SiteError> {

@@ -7,26 +7,32 @@
 //! on until the provider says that there is no further page.
 //!
 //! Retention: a store says why it keeps an object when it is to be deleted, and that becomes
-//! [`ErrorKind::Immutable`]; until when is not in any listing that the library reads, so
-//! [`Listed::immutable_until`] is `None`. In a bucket of S3 with versions, which object lock needs, a
-//! deletion only hides the object, and an object that was written again is read in its newest
-//! version.
+//! [`ErrorKind::Immutable`]. Until when it says of one object that is asked for; listings do not tell.
+//!
+//! A bucket of S3 with versions, which object lock needs, is listed with them, and the oldest version of
+//! an object is the object: see [`druid_core::backup::versions`]. A deletion deletes that version. Where
+//! versions are not to be had, because the server or the permissions lack them, the bucket is what it
+//! shows.
 //!
 //! What a killed process leaves of an upload is invisible, but paid for: a lifecycle rule for
 //! incomplete uploads removes it.
 
 use std::error::Error as _;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use opendal::options::ListOptions;
+use druid_core::backup::versions::{Version, oldest};
+use opendal::options::{DeleteOptions, ListOptions, ReadOptions, StatOptions};
 use opendal::{Buffer, Operator, Writer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::parts::{Limits, Plan};
-use super::providers::Site;
-use super::{Answer, Body, ErrorKind, Listed, Piece, Store, StoreError};
+use super::providers::{Connected, Site};
+use super::swift::Deletes;
+use super::versions::Versions;
+use super::{Answer, Body, ErrorKind, Listed, Piece, Store, StoreError, retention};
 
 /// How long a server is given to notice that a connection was cut.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -35,21 +41,25 @@ const SETTLE: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
     operator: Operator,
+    deletes: Option<Deletes>,
     address: String,
     container: String,
     limits: Limits,
     lists_sizes: bool,
+    versions: Option<Arc<Versions>>,
 }
 
 impl Remote {
     /// A bucket of a site, through a client of it.
-    pub(crate) fn new(site: &Site, operator: Operator, limits: Limits) -> Self {
+    pub(crate) fn new(site: &Site, client: Connected, limits: Limits) -> Self {
         Self {
-            operator,
+            operator: client.operator,
+            deletes: client.deletes,
             address: site.address(),
             container: site.container.clone(),
             limits,
             lists_sizes: site.lists_sizes(),
+            versions: site.may_keep_versions().then(Arc::default),
         }
     }
 
@@ -76,6 +86,17 @@ impl Remote {
     }
 
     async fn list_all(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        if let Some(versions) = &self.versions
+            && versions.may_be_listed()
+        {
+            match self.list_versions(prefix, versions).await {
+                Err(error) if refuses_versions(&error.kind) => {
+                    tracing::info!(%error, "the bucket is read without versions");
+                    versions.are_not_listed();
+                }
+                answer => return answer,
+            }
+        }
         let options = ListOptions {
             recursive: true,
             ..ListOptions::default()
@@ -99,6 +120,19 @@ impl Remote {
     }
 }
 
+/// Whether the rest of a bucket may be had without versions.
+fn refuses_versions(kind: &ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Denied(_) | ErrorKind::Other(_) | ErrorKind::NotFound => true,
+        ErrorKind::NoContainer(_)
+        | ErrorKind::Immutable(_)
+        | ErrorKind::TimedOut { .. }
+        | ErrorKind::Unavailable { .. }
+        | ErrorKind::Full
+        | ErrorKind::Abandoned => false,
+    }
+}
+
 impl Store for Remote {
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<Listed>> {
         Box::pin(self.list_all(prefix))
@@ -107,11 +141,17 @@ impl Store for Remote {
     fn head<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Listed>> {
         Box::pin(async move {
             self.clean("read", key)?;
-            match self.operator.stat(key).await {
+            let options = StatOptions {
+                version: self.version(key),
+                ..StatOptions::default()
+            };
+            let asked = self.operator.stat_options(key, options);
+            let (answer, immutable_until) = retention::noting(asked).await;
+            match answer {
                 Ok(found) => Ok(Some(Listed {
                     key: key.to_owned(),
                     bytes: Some(found.content_length()),
-                    immutable_until: None,
+                    immutable_until,
                 })),
                 Err(error) => match self.library("read", key, &error) {
                     error if error.kind == ErrorKind::NotFound => Ok(None),
@@ -162,15 +202,74 @@ impl Store for Remote {
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             self.clean("delete", key)?;
-            let gone = self.operator.delete(key).await;
-            gone.map_err(|error| self.library("delete", key, &error))
+            match &self.deletes {
+                Some(deletes) => {
+                    let gone = deletes.delete(key).await;
+                    gone.map_err(|kind| self.failed("delete", key, kind))
+                }
+                None => self.delete_version(key).await,
+            }
         })
     }
 }
 
 impl Remote {
+    /// Every object in its oldest version.
+    async fn list_versions(
+        &self,
+        prefix: &str,
+        versions: &Versions,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let options = ListOptions {
+            recursive: true,
+            versions: true,
+            ..ListOptions::default()
+        };
+        let entries = self.operator.list_options(prefix, options).await;
+        let entries = entries.map_err(|error| self.library("list", prefix, &error))?;
+        let found = entries.into_iter().filter_map(|it| {
+            let about = it.metadata();
+            let is_ours = about.is_file() && !about.is_deleted() && it.path().starts_with(prefix);
+            let written = about.last_modified()?.into_inner();
+            is_ours.then(|| Version {
+                key: it.path().to_owned(),
+                id: about.version().unwrap_or_default().to_owned(),
+                bytes: about.content_length(),
+                written,
+            })
+        });
+        let oldest = oldest(found);
+        versions.listed(prefix, &oldest);
+        let listed = oldest.into_values().map(|it| Listed {
+            key: it.key,
+            bytes: Some(it.bytes),
+            immutable_until: None,
+        });
+        Ok(listed.collect())
+    }
+
+    /// The version of an object that counts, if it has a name.
+    fn version(&self, key: &str) -> Option<String> {
+        self.versions.as_ref()?.of(key)
+    }
+
+    /// The version that counts. To delete an object without saying which would only hide it.
+    async fn delete_version(&self, key: &str) -> Result<(), StoreError> {
+        let options = DeleteOptions {
+            version: self.version(key),
+            ..DeleteOptions::default()
+        };
+        let gone = self.operator.delete_options(key, options).await;
+        gone.map_err(|error| self.library("delete", key, &error))
+    }
+
     async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let bytes = self.operator.read_with(key).range(range).await;
+        let options = ReadOptions {
+            range: range.into(),
+            version: self.version(key),
+            ..ReadOptions::default()
+        };
+        let bytes = self.operator.read_options(key, options).await;
         let bytes = bytes.map_err(|error| self.library("read", key, &error))?;
         Ok(bytes.to_bytes())
     }

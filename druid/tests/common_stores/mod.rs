@@ -2,20 +2,35 @@
 //! by hand, killed when dropped.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot start fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot start fails"
+)]
 
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+mod azure;
+mod google;
+mod http;
+mod openstack;
+mod process;
+mod signed;
+mod tools;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
-/// How long a server may take to listen.
-const PATIENCE: Duration = Duration::from_secs(20);
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use azure::AzureServer;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use google::GoogleServer;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use openstack::{OpenStack, PAGE as SWIFT_PAGE};
+use process::Process;
 
 /// The bucket that every server has.
 pub(crate) const BUCKET: &str = "backups";
@@ -24,55 +39,91 @@ pub(crate) const BUCKET: &str = "backups";
 pub(crate) const S3_KEY: &str = "tester";
 /// Its secret.
 pub(crate) const S3_SECRET: &str = "tester-secret";
+/// Its region.
+const S3_REGION: &str = "us-east-1";
 
 /// `versitygw`, an S3 server that keeps its objects as files.
 #[derive(Debug)]
 pub(crate) struct S3Server {
-    address: SocketAddrV4,
-    child: Child,
+    process: Process,
     dir: TempDir,
 }
 
 impl S3Server {
     /// Starts one with an empty bucket.
     pub(crate) fn start() -> Self {
-        let program = versitygw();
+        Self::start_in(S3_REGION)
+    }
+
+    /// The same in another region.
+    pub(crate) fn start_in(region: &str) -> Self {
+        let server = Self::start_with(region, &[]);
+        fs::create_dir(server.objects()).unwrap();
+        server
+    }
+
+    /// Starts one whose bucket keeps all versions, each locked for a day.
+    pub(crate) fn start_locked() -> Self {
+        let server = Self::start_with(S3_REGION, &["--versioning-dir"]);
+        let lock = [("x-amz-bucket-object-lock-enabled", "true")];
+        server.ask("PUT", "", "", &lock, "");
+        let rule = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>\
+            <Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule>\
+            </ObjectLockConfiguration>";
+        server.ask("PUT", "", "object-lock=", &[], rule);
+        server
+    }
+
+    /// A request to the bucket, or an object of it, that no client of ours makes; it has to succeed.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        key: &str,
+        query: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) {
+        let path = format!("/{BUCKET}/{key}");
+        let path = path.trim_end_matches('/');
+        signed::ask(self.address(), method, path, query, headers, body);
+    }
+
+    fn start_with(region: &str, versions: &[&str]) -> Self {
+        const MODULE: &str = "github.com/versity/versitygw";
+        let program = tools::go(".", MODULE, &format!("{MODULE}/cmd/versitygw"));
         let dir = TempDir::new().unwrap();
-        fs::create_dir_all(dir.path().join("objects").join(BUCKET)).unwrap();
-        let log = File::create(dir.path().join("log")).unwrap();
+        for directory in ["objects", "versions"] {
+            fs::create_dir(dir.path().join(directory)).unwrap();
+        }
         let address = free_address();
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--port", &address.to_string(), "--quiet"])
             .args(["--access", S3_KEY, "--secret", S3_SECRET, "--keep-alive"])
-            .arg("posix")
-            .arg(dir.path().join("objects"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut server = Self {
-            address,
-            child,
-            dir,
-        };
-        wait_for(address, &mut server.child, &server.dir.path().join("log"));
-        server
+            .args(["--region", region])
+            .arg("posix");
+        for flag in versions {
+            command.arg(flag).arg(dir.path().join("versions"));
+        }
+        command.arg(dir.path().join("objects"));
+        let mut process = Process::spawn(&mut command, address, &dir.path().join("log"));
+        process.wait();
+        Self { process, dir }
     }
 
     /// `host:port`.
     pub(crate) fn address(&self) -> SocketAddrV4 {
-        self.address
+        self.process.address()
     }
 
     /// Its address.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// What a program needs in its environment.
@@ -83,22 +134,23 @@ impl S3Server {
     /// The same for a server in front of this one, or with another secret.
     pub(crate) fn variables_for(&self, url: &str, secret: &str) -> Vec<(String, String)> {
         let name = format!("credentials-{}-{secret}", url.replace(['/', ':'], "_"));
-        let credentials = self.dir.path().join(name);
-        fs::create_dir_all(&credentials).unwrap();
-        for (field, value) in [
-            ("region", "us-east-1"),
+        let fields = [
+            ("region", S3_REGION),
             ("accessKeyID", S3_KEY),
             ("secretAccessKey", secret),
             ("endpoint", url),
             ("s3ForcePathStyle", "true"),
-        ] {
-            fs::write(credentials.join(field), format!("{value}\n")).unwrap();
-        }
-        let directory = credentials.to_str().unwrap().to_owned();
+        ];
+        let directory = write_fields(self.dir.path(), &name, &fields);
         vec![
             ("AWS_APPLICATION_CREDENTIALS".to_owned(), directory),
             ("STORAGE_CONTAINER".to_owned(), BUCKET.to_owned()),
         ]
+    }
+
+    /// Credentials as files beside this server; in which directory.
+    pub(crate) fn write_fields(&self, name: &str, fields: &[(&str, &str)]) -> String {
+        write_fields(self.dir.path(), name, fields)
     }
 
     /// Parts of uploads that are neither complete nor aborted.
@@ -113,13 +165,6 @@ impl S3Server {
     /// Where the objects of the bucket are files.
     pub(crate) fn objects(&self) -> PathBuf {
         self.dir.path().join("objects").join(BUCKET)
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -140,7 +185,7 @@ pub(crate) fn free_address() -> SocketAddrV4 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = TAKEN.fetch_add(1, Ordering::Relaxed);
-        let port = 16_000 + (std::process::id() * 61 + next) % 16_000;
+        let port = 16_000 + std::process::id().wrapping_mul(61).wrapping_add(next) % 14_000;
         let port = u16::try_from(port).unwrap();
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         if TcpListener::bind(address).is_ok() {
@@ -149,64 +194,12 @@ pub(crate) fn free_address() -> SocketAddrV4 {
     }
 }
 
-fn wait_for(address: SocketAddrV4, child: &mut Child, log: &Path) {
-    let start = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        let ended = child.try_wait().unwrap();
-        assert!(
-            ended.is_none() && start.elapsed() < PATIENCE,
-            "the server on {address} did not come up ({ended:?}): {}",
-            fs::read_to_string(log).unwrap_or_default()
-        );
-        std::thread::sleep(Duration::from_millis(10));
+/// Credentials as files of a directory; which.
+fn write_fields(root: &Path, name: &str, fields: &[(&str, &str)]) -> String {
+    let directory = root.join(name);
+    fs::create_dir_all(&directory).unwrap();
+    for (field, value) in fields {
+        fs::write(directory.join(field), format!("{value}\n")).unwrap();
     }
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The S3 server, built from `druid/tests/stores/go.mod` if it is not there.
-fn versitygw() -> PathBuf {
-    const MODULE: &str = "github.com/versity/versitygw";
-    let stores = repository().join("druid/tests/stores");
-    let modules = fs::read_to_string(stores.join("go.mod")).unwrap();
-    let version = modules
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(MODULE)?.split_whitespace().next())
-        .unwrap();
-    let tools = repository().join("target/tools");
-    let program = tools.join(format!("versitygw-{version}"));
-    fs::create_dir_all(&tools).unwrap();
-    let lock = File::create(tools.join("versitygw.lock")).unwrap();
-    let _held = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-    if program.exists() {
-        return program;
-    }
-    let beside = tools.join("versitygw.new");
-    let built = Command::new("go")
-        .args([
-            "build",
-            "-trimpath",
-            "-buildvcs=false",
-            "-ldflags=-s -w",
-            "-o",
-        ])
-        .arg(&beside)
-        .arg(format!("{MODULE}/cmd/versitygw"))
-        .current_dir(&stores)
-        .env("CGO_ENABLED", "0")
-        .status();
-    match built {
-        Ok(status) if status.success() => fs::rename(&beside, &program).unwrap(),
-        Ok(status) => panic!(
-            "`go build` of the S3 server in {} failed: {status}",
-            stores.display()
-        ),
-        Err(error) => panic!(
-            "the tests of the stores need Go 1.25 or later, to build an S3 server: {error}; \
-             install it and put `go` on the PATH"
-        ),
-    }
-    program
+    directory.to_str().unwrap().to_owned()
 }
