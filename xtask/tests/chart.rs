@@ -137,6 +137,65 @@ fn the_chart_makes_the_objects_of_the_manifests() {
 }
 
 #[test]
+fn the_webhook_is_there_when_it_is_switched_on_and_what_it_needs_is_that_of_the_manifests() {
+    let enabled = json!({ "etcdComponentProtection": { "enabled": true } });
+    let mut objects = rendered(&json!({ "operatorConfig": { "webhooks": enabled } }));
+    let mut loaded = Config::read(config(&objects)).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let protection = loaded.config.protection.take().unwrap();
+    let druid = format!("system:serviceaccount:{NAMESPACE}:{NAME}");
+    assert_eq!(protection.operator.to_string(), druid);
+    let exempt = "system:serviceaccount:kube-system:generic-garbage-collector";
+    assert_eq!(protection.exempt, [exempt.to_owned()].into());
+    let port = loaded.config.webhook_server.listen.port;
+    let ports = container(&objects)["ports"].as_array().unwrap();
+    assert_eq!(
+        ports[1],
+        json!({ "name": "webhook", "containerPort": port })
+    );
+
+    let off = rendered(&json!({}));
+    objects.retain(|which, _| !off.contains_key(which));
+    for object in objects.values_mut() {
+        let labels = map(&mut object["metadata"]["labels"]);
+        labels.retain(|label, _| !HELMS.contains(&label.as_str()));
+    }
+    assert!(
+        objects == by_name(deploy::webhook_objects()),
+        "{objects:#?}"
+    );
+}
+
+#[test]
+fn the_webhook_follows_the_port_the_account_and_who_is_said_to_be_the_operator() {
+    let rendered = |protection: Value| {
+        rendered(&json!({
+            "serviceAccount": { "name": "somebody" },
+            "operatorConfig": {
+                "server": { "webhooks": { "port": 1234 } },
+                "webhooks": { "etcdComponentProtection": protection },
+            },
+        }))
+    };
+    let objects = rendered(json!({ "enabled": true }));
+    let service = of(&objects, "Service", "druid-webhook");
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], 1234);
+    assert_eq!(container(&objects)["ports"][1]["containerPort"], 1234);
+    for kind in ["RoleBinding", "ClusterRoleBinding"] {
+        let subject = &of(&objects, kind, "druid-webhook")["subjects"][0];
+        assert_eq!(subject["name"], "somebody");
+    }
+    let operator = |objects: &Objects| {
+        let loaded = Config::read(config(objects)).unwrap();
+        loaded.config.protection.unwrap().operator.name
+    };
+    assert_eq!(operator(&objects), "somebody");
+    let other = json!({ "name": "other", "namespace": "n" });
+    let objects = rendered(json!({ "enabled": true, "serviceAccountInfo": other }));
+    assert_eq!(operator(&objects), "other");
+}
+
+#[test]
 fn lint_finds_nothing() {
     let output = helm(&["lint", deploy::CHART, "--strict"]);
     let said = String::from_utf8_lossy(&output.stdout);
@@ -288,7 +347,7 @@ fn without_an_election_there_are_never_two_operators() {
 fn without_its_sections_the_file_says_no_more_than_what_it_is() {
     let config = json!({
         "clientConnection": null, "controllers": null, "featureGates": null,
-        "leaderElection": null, "logging": null, "server": null,
+        "leaderElection": null, "logging": null, "server": null, "webhooks": null,
     });
     let objects = rendered(&json!({ "operatorConfig": config }));
     let loaded = Config::read(self::config(&objects)).unwrap();
@@ -362,7 +421,7 @@ fn values_of_etcd_druids_chart_without_a_meaning_here_are_refused_with_a_remedy(
         ),
         ("enabledOperatorConfig=false", "leave it out"),
         ("webhookPKI.caPath=a", "leave it out"),
-        ("webhooks.a=1", "leave it out"),
+        ("webhooks.a=1", "write it to operatorConfig.webhooks"),
     ] {
         let said = refusal(set);
         let (name, _) = set.split_once(['.', '=']).unwrap();

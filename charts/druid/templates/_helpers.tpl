@@ -25,7 +25,24 @@ app.kubernetes.io/name: druid
 {{- end -}}
 {{- $_ := set $config "featureGates" $gates -}}
 {{- end -}}
+{{- with dig "etcdComponentProtection" nil ($config.webhooks | default dict) -}}
+{{- if not (or .serviceAccountInfo .reconcilerServiceAccountFQDN) -}}
+{{- $_ := set . "serviceAccountInfo" (dict "name" $.Values.serviceAccount.name "namespace" $.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml $config -}}
+{{- end }}
+
+{{/* `true` if nobody but the operator changes what belongs to an Etcd. */}}
+{{- define "druid.protects" -}}
+{{- $webhooks := (.Values.operatorConfig | default dict).webhooks | default dict -}}
+{{- with ($webhooks.etcdComponentProtection | default dict).enabled }}true{{ end -}}
+{{- end }}
+
+{{/* The port of the webhook. */}}
+{{- define "druid.webhookPort" -}}
+{{- $server := (.Values.operatorConfig | default dict).server | default dict -}}
+{{- ($server.webhooks | default dict).port | default 9443 -}}
 {{- end }}
 
 {{/* `true` if one of several operators is chosen. */}}
@@ -44,8 +61,8 @@ app.kubernetes.io/name: druid
   "controllerManager" "write it to operatorConfig (leaderElection, server, logging)"
   "controllers" "write it to operatorConfig.controllers"
   "enabledOperatorConfig" "leave it out, the operator always reads operatorConfig"
-  "webhookPKI" "leave it out, there is no webhook that needs a certificate"
-  "webhooks" "leave it out, there is no webhook"
+  "webhookPKI" "leave it out, the operator makes the certificate of its webhook by itself"
+  "webhooks" "write it to operatorConfig.webhooks"
 -}}
 {{- range $name, $instead := $refused -}}
 {{- if hasKey $.Values $name -}}

@@ -35,6 +35,9 @@ pub const ACKNOWLEDGE_HALT: &str = "druid.gardener.cloud/acknowledge-upgrade-hal
 /// the loss of its quorum.
 pub const CONFIRM_RECOVERY: &str = "druid.gardener.cloud/confirm-recovery";
 
+/// Annotation of the Secret with the certificate of the webhook: the operator made it and renews it.
+pub const WEBHOOK_CERTIFICATE: &str = "druid.gardener.cloud/webhook-certificate";
+
 /// Annotation of the pod template: the digest of the `ConfigMap`, so that pods follow it.
 pub const CONFIG_CHECKSUM: &str = "checksum/etcd-configmap";
 /// Annotation of a member lease, by the sidecar: whether its peers speak TLS to it.

@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
-use super::{compaction, etcds, ops_task};
+use super::{compaction, etcds, ops_task, webhook};
 use crate::serve::{self, Answer, Service};
 
 /// What Prometheus reads.
@@ -50,6 +50,16 @@ pub(super) struct Health {
     pub(super) etcds: etcds::Counts,
     pub(super) tasks: ops_task::Counts,
     pub(super) compaction: compaction::Counts,
+    /// The webhook, if there is one.
+    pub(super) webhook: Option<Asked>,
+}
+
+/// The webhook, which the API server asks.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Whether it is answered.
+    pub(super) ready: watch::Receiver<bool>,
+    pub(super) numbers: webhook::Counts,
 }
 
 impl Service for Arc<Health> {
@@ -57,7 +67,7 @@ impl Service for Arc<Health> {
         match request.uri().path() {
             "/healthz" => serve::text(StatusCode::OK, "ok\n"),
             "/readyz" => {
-                let (status, says) = self.stage.borrow().readiness();
+                let (status, says) = self.readiness();
                 serve::text(status, says)
             }
             "/metrics" => serve::reply(StatusCode::OK, METRICS, self.metrics()),
@@ -67,6 +77,17 @@ impl Service for Arc<Health> {
 }
 
 impl Health {
+    /// No pod is asked that is not ready.
+    fn readiness(&self) -> (StatusCode, &'static str) {
+        let stage = self.stage.borrow().readiness();
+        let webhook = self.webhook.as_ref();
+        if stage.0 == StatusCode::OK && webhook.is_some_and(|it| !*it.ready.borrow()) {
+            let says = "the webhook has no certificate yet that the API server trusts\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, says);
+        }
+        stage
+    }
+
     fn metrics(&self) -> String {
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
@@ -79,6 +100,10 @@ impl Health {
             self.etcds.text(),
             self.tasks.text(),
             self.compaction.text(),
+            self.webhook
+                .as_ref()
+                .map(|it| it.numbers.text())
+                .unwrap_or_default(),
         ];
         parts.concat()
     }

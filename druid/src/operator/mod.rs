@@ -20,6 +20,7 @@ mod run;
 mod secrets;
 mod settings;
 mod turns;
+mod webhook;
 
 #[cfg(test)]
 #[path = "../../tests/common_cluster/mod.rs"]

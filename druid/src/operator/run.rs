@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use druid_core::images::{ImageVector, ImageVectorError};
 use druid_core::operator::Config;
-use druid_core::operator::config::Election;
+use druid_core::operator::config::{Election, Listen};
 use druid_core::operator::definitions::DefinitionProblem;
 use druid_core::ops_task::Limits;
 use druid_core::render::Release;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::args::Args;
 use super::client::{ClientError, Clients, clients};
-use super::health::{Health, Stage};
+use super::health::{Asked, Health, Stage};
 use super::leading::Sidecars;
 use super::place::Place;
 use super::settings::{self, Configured};
-use super::{compaction, copy_task, defined, election, etcds, ops_task, secrets};
+use super::{compaction, copy_task, defined, election, etcds, ops_task, secrets, webhook};
 use crate::serve;
 
 /// The exit code of a configuration that cannot be used.
@@ -32,14 +33,20 @@ const CONFIGURATION: u8 = 2;
 /// How long the controllers may take to end, and the lease to be given back.
 const END: Duration = Duration::from_secs(5);
 const GIVE_BACK: Duration = Duration::from_secs(9);
+/// How long Kubernetes may take to send nobody to the webhook of a pod that ends.
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// Why the operator ends without being asked to.
 #[derive(Debug, Error)]
 enum OperatorError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("server.metrics.port {port}: {source}")]
-    Listen { port: u16, source: std::io::Error },
+    #[error("{field} {port}: {source}")]
+    Listen {
+        field: &'static str,
+        port: u16,
+        source: std::io::Error,
+    },
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
     #[error(transparent)]
@@ -85,6 +92,8 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
     let Configured { config, images, .. } = configured;
     let clients = clients(args.kubeconfig.as_deref(), config.client).await?;
     let (tell, stage) = watch::channel(Stage::Begins);
+    let (end, ended) = watch::channel(false);
+    let (webhook, asked) = webhook_of(&config, &clients.lease, &place, ended.clone()).await?;
     let health = Arc::new(Health {
         stage,
         gates: config.gates,
@@ -92,12 +101,10 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
         etcds: etcds::Counts::default(),
         tasks: ops_task::Counts::default(),
         compaction: compaction::Counts::default(),
+        webhook: asked,
     });
-    let (address, port) = (config.metrics.address, config.metrics.port);
-    let listener = serve::listen_at(address, port)
-        .await
-        .map_err(|source| OperatorError::Listen { port, source })?;
-    let (end, ended) = watch::channel(false);
+    let port = config.metrics.port;
+    let listener = listen("server.metrics.port", config.metrics).await?;
     let server = tokio::spawn(serve::serve(
         listener,
         None,
@@ -135,12 +142,59 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
         tell,
         stopped,
     };
+    let leaves = leaving(&operator.stopped);
     operator.run(clients, place, config.election).await?;
+    if webhook.is_some() {
+        leaves.await?;
+    }
     end.send_replace(true);
-    // It has a grace of its own.
+    // They have a grace of their own.
     server.await?;
+    if let Some(webhook) = webhook {
+        webhook.await?;
+    }
     tracing::info!("the operator has ended as asked");
     Ok(())
+}
+
+async fn listen(field: &'static str, at: Listen) -> Result<TcpListener, OperatorError> {
+    let (address, port) = (at.address, at.port);
+    let listener = serve::listen_at(address, port).await;
+    listener.map_err(|source| OperatorError::Listen {
+        field,
+        port,
+        source,
+    })
+}
+
+/// Nothing if it is switched off. It runs whoever leads, and until `end` is true. The API server has to wait
+/// for nobody but itself: the webhook is not as slow as the rest is configured to be.
+async fn webhook_of(
+    config: &Config,
+    client: &Client,
+    place: &Place,
+    end: watch::Receiver<bool>,
+) -> Result<(Option<JoinHandle<()>>, Option<Asked>), OperatorError> {
+    let Some(rules) = config.protection.clone() else {
+        return Ok((None, None));
+    };
+    let server = config.webhook_server.clone();
+    let listener = listen("server.webhooks.port", server.listen).await?;
+    let numbers = webhook::Counts::default();
+    let namespace = place.namespace.clone();
+    let settings = webhook::Settings::new(rules, server, namespace, numbers.clone());
+    let (tell, ready) = watch::channel(false);
+    let running = tokio::spawn(webhook::run(client.clone(), settings, listener, tell, end));
+    Ok((Some(running), Some(Asked { ready, numbers })))
+}
+
+/// Ends so long after it was told to that nobody is sent here any more.
+fn leaving(stopped: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let mut stopped = stopped.clone();
+    tokio::spawn(async move {
+        told(&mut stopped).await;
+        tokio::time::sleep(LEAVE).await;
+    })
 }
 
 fn tasks(

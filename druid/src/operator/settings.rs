@@ -53,9 +53,9 @@ pub(super) fn read(args: &Args) -> Result<Configured, Vec<SettingsError>> {
     let overridden = std::env::var_os(IMAGES).filter(|it| !it.is_empty());
     match (config(args), images(overridden.map(PathBuf::from))) {
         (Ok(Loaded { config, warnings }), Ok(images)) => Ok(Configured {
-            warnings: warnings.into_iter().chain(missing(&config)).collect(),
             config,
             images,
+            warnings,
         }),
         (config, images) => Err([config.err(), images.err()].into_iter().flatten().collect()),
     }
@@ -100,13 +100,5 @@ fn yaml(what: &'static str, path: &Path) -> Result<Value, SettingsError> {
         what,
         path: path.to_owned(),
         why: error.to_string(),
-    })
-}
-
-/// What etcd-druid does, and this operator does not yet.
-fn missing(config: &Config) -> Option<ConfigWarning> {
-    config.protection.as_ref().map(|_| ConfigWarning::Ignored {
-        field: "webhooks.etcdComponentProtection.enabled".to_owned(),
-        why: "this operator does not do that yet",
     })
 }

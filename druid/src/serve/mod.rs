@@ -34,6 +34,9 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Answers requests.
 pub(crate) trait Service: Send + Sync + 'static {
+    /// How long a client may take to say what it wants, also on a connection that it keeps.
+    const HEAD: Duration = HEAD;
+
     /// Answers one.
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
@@ -116,9 +119,9 @@ async fn connection(
     }
 }
 
-async fn requests(
+async fn requests<S: Service>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    service: Arc<impl Service>,
+    service: Arc<S>,
     mut stop: watch::Receiver<bool>,
     tls: bool,
 ) {
@@ -134,7 +137,7 @@ async fn requests(
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(S::HEAD)
         .max_buf_size(16 << 10)
         .serve_connection(TokioIo::new(stream), answer);
     let mut serving = std::pin::pin!(serving);

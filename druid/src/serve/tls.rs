@@ -1,4 +1,5 @@
-//! The server's certificate, read again when its files change: they are renewed while we run.
+//! The server's certificate: read again when its files change, which are renewed while we run, or as
+//! somebody else gives it.
 
 use std::fmt;
 use std::fs;
@@ -10,6 +11,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::stamp::Stamp;
@@ -48,8 +50,31 @@ pub(crate) enum CertificateError {
     },
 }
 
-/// A certificate and its key, on disk and in use.
-pub(crate) struct Certificates {
+/// A certificate and its key, in use.
+pub(crate) enum Certificates {
+    /// From files.
+    Files(Files),
+    /// From somebody who has another one now and then.
+    Given(watch::Receiver<TlsAcceptor>),
+}
+
+impl Certificates {
+    /// Reads both files.
+    pub(crate) fn read(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+        Files::read(cert, key).map(Self::Files)
+    }
+
+    /// For the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        match self {
+            Self::Files(files) => files.acceptor(),
+            Self::Given(given) => given.borrow().clone(),
+        }
+    }
+}
+
+/// Those on disk.
+pub(crate) struct Files {
     cert: PathBuf,
     key: PathBuf,
     state: Mutex<State>,
@@ -66,15 +91,15 @@ type Stamps = [Option<Stamp>; 2];
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates")
-            .field("cert", &self.cert)
-            .finish_non_exhaustive()
+        match self {
+            Self::Files(files) => f.debug_tuple("Files").field(&files.cert).finish(),
+            Self::Given(_) => f.write_str("Given"),
+        }
     }
 }
 
-impl Certificates {
-    /// Reads both files.
-    pub(crate) fn read(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+impl Files {
+    fn read(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
         let stamp = stamp(cert, key);
         let state = State {
             acceptor: load(cert, key)?,
@@ -88,8 +113,8 @@ impl Certificates {
         })
     }
 
-    /// For the next connection. Files that have become unusable leave the old pair in use.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    /// Files that have become unusable leave the old pair in use.
+    fn acceptor(&self) -> TlsAcceptor {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= EVERY {
             state.looked = Instant::now();
@@ -138,18 +163,23 @@ fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, CertificateError> {
     }
     let private = PrivateKeyDer::from_pem_slice(&read(key)?)
         .map_err(|error| parse(key, error.to_string()))?;
-    let no_pair = |source| CertificateError::NoPair {
+    acceptor(chain, private).map_err(|source| CertificateError::NoPair {
         cert: cert.to_owned(),
         key: key.to_owned(),
         source,
-    };
+    })
+}
+
+/// Serves with a certificate, and those that lead from it to an authority. The key has to be its own.
+pub(crate) fn acceptor(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(no_pair)?
+        .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(no_pair)?;
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -70,7 +70,7 @@ fn default_values() -> Result<String, DeployError> {
     let repository = image::REPOSITORY;
     let tag = tag();
     let resources = indented(&serde_saphyr::to_string(&operator::resources())?);
-    let config = indented(&operator::settings(false));
+    let config = indented(&operator::settings(false, ""));
     Ok(format!(
         "
 # The image of the operator. What `cargo xtask image` or the Containerfile makes, pushed to a registry of
@@ -130,8 +130,10 @@ fn schema() -> Value {
     let text = json!({ "type": "string", "minLength": 1 });
     let closed = |properties: Value| json!({ "type": "object", "additionalProperties": false, "properties": properties });
     let mut config = Config::schema();
-    let port = &mut config["properties"]["server"]["properties"]["metrics"]["properties"]["port"];
-    port["minimum"] = json!(1);
+    for server in ["metrics", "webhooks"] {
+        let server = &mut config["properties"]["server"]["properties"][server];
+        server["properties"]["port"]["minimum"] = json!(1);
+    }
     let mut schema = closed(json!({
         "image": closed(json!({
             "repository": text,

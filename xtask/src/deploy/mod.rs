@@ -1,13 +1,14 @@
 //! What runs the operator in a cluster: the manifests in `deploy/`, the chart in `charts/`, and the same with the images of this
 //! build for the cluster of `cargo xtask cluster up`.
 //!
-//! `access` says what the operator may do, `operator` how it is run, `chart` the same to Helm, `monitoring` how
-//! all is watched.
+//! `access` says what the operator may do, `operator` how it is run, `chart` the same to Helm, `webhook` what
+//! protects the objects of Etcds, `monitoring` how all is watched.
 
 mod access;
 mod chart;
 pub mod monitoring;
 mod operator;
+mod webhook;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use chart::{DIRECTORY as CHART, values};
+pub use webhook::objects as webhook_objects;
 
 use crate::image;
 
@@ -145,6 +147,11 @@ pub fn manifests() -> Result<Vec<(String, String)>, DeployError> {
     for (name, objects) in FILES.into_iter().zip(&by_file) {
         files.push((format!("deploy/{name}"), documents(objects)?));
     }
+    // Not among those that are applied together: it is switched on by whoever wants it.
+    files.push((
+        "deploy/webhook.yaml".to_owned(),
+        documents(&webhook::objects())?,
+    ));
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

@@ -4,6 +4,7 @@ use druid_core::operator::config::{API_VERSION, KIND};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::webhook::COLLECTOR;
 use super::{Build, NAME, NAMESPACE, labels};
 use crate::image::{self, RELEASES};
 
@@ -24,12 +25,14 @@ const IMAGE_MAP: &str = "druid-images";
 
 /// The `OperatorConfiguration`.
 pub(super) fn configuration(gate: bool) -> String {
-    let settings = settings(gate);
+    let account =
+        format!("    serviceAccountInfo:\n      name: {NAME}\n      namespace: {NAMESPACE}\n");
+    let settings = settings(gate, &account);
     format!("apiVersion: {API_VERSION}\nkind: {KIND}\n{settings}")
 }
 
-/// What it says.
-pub(super) fn settings(gate: bool) -> String {
+/// What it says. `account`: the field that says who the operator is, which a chart does not know.
+pub(super) fn settings(gate: bool, account: &str) -> String {
     format!(
         "\
 clientConnection:
@@ -46,6 +49,11 @@ controllers:
     enabled: true  # one snapshot of many, by a Job, after 1,000,000 events
   etcdCopyBackupsTask:
     enabled: true
+webhooks:
+  etcdComponentProtection:
+    enabled: false  # true: nobody else changes what belongs to an Etcd
+{account}    exemptServiceAccounts:
+    - {COLLECTOR}
 featureGates:
   UpgradeEtcdVersion: {gate}  # true: etcd 3.4.34 -> 3.5.27; false again: back
 logging:
