@@ -22,7 +22,7 @@ use common_live::assert_same;
 use common_place::{druid, json, refused, stderr, succeed, value};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Cluster, Release, until};
-use common_relay::Relay;
+use common_relay::{Mode, Relay, relay};
 use common_stores::{AzureServer, BUCKET, GoogleServer, OpenStack, S3_KEY, S3_SECRET, S3Server};
 use serde_json::Value;
 
@@ -241,9 +241,8 @@ fn write(url: &str, name: &str, values: i64) -> i64 {
 fn goes_there_and_back(server: &dyn Server, release: Release) {
     let etcd = Cluster::start(&[release]);
     let url = etcd.nodes[0].client_url.clone();
-    let mut relay = Relay::down(&server.address());
-    relay.up();
-    let store = server.at(&format!("127.0.0.1:{}", relay.port()));
+    let relay = relay(&server.address(), Mode::Up);
+    let store = server.at(&format!("127.0.0.1:{}", relay.address().port()));
     assert_eq!(store.listed(), Vec::<String>::new());
 
     // A full snapshot of three parts of 5 MiB, a delta of two, and one of less than one.
@@ -261,7 +260,7 @@ fn goes_there_and_back(server: &dyn Server, release: Release) {
     let verified = store.verified();
     assert_eq!(verified["restore"]["revision"], last, "{verified}");
 
-    is_patient(&store, &mut relay);
+    is_patient(&store, &relay);
     if let Some((variables, said)) = &store.denied {
         let mut inspect = store.druid(&["inspect"]);
         inspect.envs(variables.iter().map(|(name, it)| (name, it)));
@@ -287,13 +286,13 @@ fn goes_there_and_back(server: &dyn Server, release: Release) {
 }
 
 /// A store that is busy, and then says nothing, before it answers.
-fn is_patient(store: &Reached, relay: &mut Relay) {
-    relay.busy();
+fn is_patient(store: &Reached, relay: &Relay) {
+    relay.become_so(Mode::Busy);
     let verify = begin(store.druid(&["verify"]));
-    until("it was asked", || relay.requests() > 0);
-    relay.mute();
+    until("it was asked", || relay.refused() > 0);
+    relay.become_so(Mode::Mute);
     std::thread::sleep(std::time::Duration::from_secs(1));
-    relay.up();
+    relay.become_so(Mode::Up);
     let output = verify.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }

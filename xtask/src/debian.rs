@@ -73,23 +73,23 @@ pub fn need(line: &str, package: &str) -> Result<(), NoProgram> {
 }
 
 /// Whether packages can be had here.
-pub fn has_packages() -> bool {
+pub(crate) fn has_packages() -> bool {
     is_there("apt-get")
 }
 
 /// Whether there is such a program.
-pub fn is_there(program: &str) -> bool {
+pub(crate) fn is_there(program: &str) -> bool {
     std::env::split_paths(&search_path()).any(|it| it.join(program).is_file())
 }
 
 /// Runs apt-get without a word or a question. Why it failed is the last line it said.
-pub fn apt_get(directory: &Path, words: &[&str]) -> Result<(), String> {
+pub(crate) fn apt_get(directory: &Path, words: &[&str]) -> Result<(), String> {
     let quiet = ["-qq", "-o", "DPkg::Lock::Timeout=300"];
     run_in(directory, "apt-get", &[&quiet[..], words].concat())
 }
 
 /// Runs a program to its end. Why it failed is the last line it said.
-pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     run_in(Path::new("."), program, arguments)
 }
 

@@ -89,8 +89,8 @@ impl S3Server {
     }
 
     fn start_with(region: &str, versions: &[&str]) -> Self {
-        const MODULE: &str = "github.com/versity/versitygw";
-        let program = tools::go(".", MODULE, &format!("{MODULE}/cmd/versitygw"));
+        let program = xtask::cluster::versitygw().unwrap();
+        let program = program.get_program();
         let dir = TempDir::new().unwrap();
         for directory in ["objects", "versions"] {
             fs::create_dir(dir.path().join(directory)).unwrap();

@@ -282,24 +282,11 @@ fn said(command: &mut Command) -> Result<String, Box<dyn Error>> {
 /// Where the library that fakes a clock is. Installed if it is not there.
 fn fake_clock() -> Result<PathBuf, Box<dyn Error>> {
     let (library, package) = FAKE_CLOCK;
-    let find = || {
-        let places = std::fs::read_dir("/usr/lib")
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut places = places.map(|it| it.path().join(library));
-        places.find(|it| it.is_file())
-    };
-    if let Some(path) = find() {
-        return Ok(path);
-    }
-    eprintln!("installing {package}");
-    debian::apt_get(Path::new("."), &["update"])?;
-    debian::apt_get(
-        Path::new("."),
-        &["install", "--yes", "--no-install-recommends", package],
-    )?;
-    find().ok_or_else(|| format!("{package} has no {library}").into())
+    debian::need(&format!("ls /usr/lib/*/{library}"), package)?;
+    let places = std::fs::read_dir("/usr/lib")?.flatten();
+    let mut places = places.map(|it| it.path().join(library));
+    let found = places.find(|it| it.is_file());
+    found.ok_or_else(|| format!("{package} has no {library}").into())
 }
 
 /// The operator with a clock that can be set. Where it may run is told by its namespace, which does not
