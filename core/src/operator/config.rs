@@ -1,5 +1,6 @@
 //! `OperatorConfiguration` of `config.druid.gardener.cloud/v1alpha1`.
 
+mod fields;
 mod sections;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,8 @@ use super::gates::Gates;
 use super::reader::{ConfigProblem, ConfigWarning, Notes, Section};
 use crate::election::Terms;
 use crate::status::Thresholds;
+
+pub use fields::{FIELDS, Field};
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "config.druid.gardener.cloud/v1alpha1";

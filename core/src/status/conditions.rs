@@ -63,6 +63,22 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What it says if it is `True`, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::AllMembersReady => "every member serves",
+            Self::AllMembersUpdated => "every pod is made from what is asked for",
+            Self::BackupReady => "snapshots are taken as planned",
+            Self::ClusterIdMismatch => "members belong to different clusters: look at once",
+            Self::DataVolumesReady => "no warnings about the volumes",
+            Self::LastSnapshotCompactionSucceeded => "the last compaction of snapshots succeeded",
+            Self::Ready => "most members serve: there is a quorum",
+            Self::UpgradeComplete => "all members run the release that is asked for",
+        }
+    }
+}
+
 /// Whether it is the case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {

@@ -1,6 +1,8 @@
 //! What there is to be scraped: our own numbers with every value that they can have, and those of real etcd
 //! processes of both releases.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use druid_core::compaction::{self, Conclusion, Failure, Outcome};
 use druid_core::operator::Gates;
 use druid_core::operator::numbers::About;
 use druid_core::ops_task::{self, Done, State, Task, Trouble};
+use druid_core::protection::numbers;
 use druid_core::status::conditions::Kind;
 use druid_core::status::numbers::{Numbers, OfEtcd};
 use druid_core::upgrade::ShownPhase;
@@ -60,6 +63,11 @@ impl Exported {
 
 /// Those of the operator.
 pub(crate) fn operator() -> Exported {
+    Exported::read(&operator_text())
+}
+
+/// What Prometheus reads of the operator.
+pub(crate) fn operator_text() -> String {
     let about = About {
         version: "1.2.3",
         gates: Gates::default(),
@@ -78,8 +86,15 @@ pub(crate) fn operator() -> Exported {
     for state in [State::Succeeded, State::Failed, State::Rejected] {
         tasks.ended(&Task::of(&task), state, now);
     }
-    let texts = [about.text(), etcds(now), tasks.text(), compactions()];
-    Exported::read(&texts.concat())
+    let webhook = numbers::Numbers::default();
+    let texts = [
+        about.text(),
+        etcds(now),
+        tasks.text(),
+        compactions(),
+        webhook.text(),
+    ];
+    texts.concat()
 }
 
 fn compactions() -> String {
@@ -128,13 +143,18 @@ fn etcds(now: Timestamp) -> String {
 
 /// Those of a sidecar with a store.
 pub(crate) fn sidecar() -> Exported {
+    Exported::read(&sidecar_text())
+}
+
+/// What Prometheus reads of a sidecar with a store.
+pub(crate) fn sidecar_text() -> String {
     let mut metrics = Metrics::default();
     metrics.set(Gauge::Healthy, 1.0);
     metrics.set(Gauge::CoveredAge, 1.0);
     for succeeded in [true, false] {
         metrics.defragmented("http://a:2379", succeeded, Duration::ZERO);
     }
-    Exported::read(&metrics.text(Process::default()))
+    metrics.text(Process::default())
 }
 
 /// Those that etcd has whichever release it is.

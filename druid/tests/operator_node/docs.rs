@@ -14,14 +14,15 @@ use crate::common_operator::{NEW, OLD, Operator};
 use crate::recovery::{await_loss, destroy, leader, others};
 
 /// A block of a guide.
-enum Block {
+pub(crate) enum Block {
     /// Commands, and the code that they end with.
     Shell(String, i32),
     /// An object.
     Object(String),
 }
 
-fn blocks(guide: &str) -> Vec<Block> {
+/// The blocks of a guide, in order.
+pub(crate) fn blocks(guide: &str) -> Vec<Block> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../docs")
         .join(guide);
@@ -42,13 +43,29 @@ fn blocks(guide: &str) -> Vec<Block> {
     blocks
 }
 
+impl Block {
+    /// The same about an Etcd of another name than `main`.
+    pub(crate) fn about(self, name: &str) -> Self {
+        let renamed = |text: String| {
+            let ends = ["/main ", "=main,", " main "];
+            ends.iter().fold(text, |text, end| {
+                text.replace(end, &end.replace("main", name))
+            })
+        };
+        match self {
+            Self::Shell(commands, code) => Self::Shell(renamed(commands), code),
+            Self::Object(object) => Self::Object(renamed(object)),
+        }
+    }
+}
+
 /// kubectl with its plugin, in the namespace of a test.
-struct Shell {
+pub(crate) struct Shell {
     dir: TempDir,
 }
 
 impl Shell {
-    fn new(space: &Space) -> Self {
+    pub(crate) fn new(space: &Space) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let cluster = &space.operator.cluster;
         let kubectl = cluster.kubectl_alone();
@@ -87,8 +104,8 @@ impl Shell {
         );
     }
 
-    fn follow(&self, guide: &str) {
-        for block in blocks(guide) {
+    pub(crate) fn follow(&self, blocks: impl IntoIterator<Item = Block>) {
+        for block in blocks {
             match block {
                 Block::Shell(commands, code) => self.run(&commands, code),
                 Block::Object(object) => {
@@ -118,7 +135,7 @@ fn the_upgrade_guide_leads_up_and_back_again() {
     let _works = Operator::works();
     let space = Space::new(operator, "guide-upgrade");
     let writer = backed_up(&space);
-    Shell::new(&space).follow("upgrade.md");
+    Shell::new(&space).follow(blocks("upgrade.md"));
     space.await_release("main", OLD);
     assert!(!space.versions("main", None).contains(NEW));
     writer.finish();
@@ -135,7 +152,7 @@ fn the_recovery_guide_brings_a_cluster_back() {
     let survivor = leader(&space);
     destroy(&space, &others(&survivor));
     await_loss(&space);
-    Shell::new(&space).follow("recovery.md");
+    Shell::new(&space).follow(blocks("recovery.md"));
     space.await_ready("main");
     writer.finish();
 }

@@ -62,6 +62,23 @@ impl ShownPhase {
         }
     }
 
+    /// What it says, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Preflight => "it is checked whether it may begin",
+            Self::Snapshot => "a full snapshot is being taken and verified",
+            Self::Rolling => "members are being replaced, one at a time",
+            Self::Finalizing => "all members are replaced; the cluster has to agree on its version",
+            Self::Succeeded => "all members run the release",
+            Self::PuttingBack => "a member that failed is put back to the release before",
+            Self::RolledBack => "that is done, and a person has to look",
+            Self::Blocked => "it is halted, and a person has to look",
+            Self::Refused => "it must not begin; nothing was touched",
+            Self::Waiting => "it goes on by itself as soon as it can",
+            Self::Paused => "a person said so",
+        }
+    }
+
     /// The phase with this name.
     pub fn read(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|phase| phase.word() == word)

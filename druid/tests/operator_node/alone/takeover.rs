@@ -7,23 +7,29 @@ use serde_json::{Value, json};
 use crate::common_cluster::Cluster;
 use crate::common_operator::space::{Space, condition};
 use crate::common_operator::{OLD, Operator, eventually};
+use crate::docs::{Shell, blocks};
 
 /// The namespace and the name of the objects that were captured.
 const SPACE: &str = "golden";
 const NAME: &str = "three-replicas";
 
+/// With the commands of the guide, as they stand there.
 #[test]
-fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart() {
+fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart_and_given_back() {
     let Some(operator) = Operator::shared() else {
         return;
     };
     let space = Space::new(operator, SPACE);
+    let shell = Shell::new(&space);
+    let mut guide = blocks("migration.md").into_iter().map(|it| it.about(NAME));
     {
         let _alone = Operator::alone();
         space.operator.stop();
         make(&space);
         let set = format!("statefulset/{NAME}");
         space.operator.cluster.await_rollout(SPACE, &set);
+        etcd_druid(&space);
+        shell.follow(guide.by_ref().take(3));
         space.operator.install(false);
     }
     let before = space.pods(NAME);
@@ -31,6 +37,7 @@ fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart() {
     space.until(NAME, "is taken over", |it| {
         (condition(it, "AllMembersReady") == "True").then_some(())
     });
+    shell.follow(guide.by_ref().take(1));
     space.is_idle();
     assert_eq!(space.pods(NAME), before);
     // It has become the operator's own.
@@ -55,6 +62,47 @@ fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart() {
     space.restarted_once(NAME, &before, since);
     assert_eq!(space.versions(NAME, None), [OLD.to_owned()].into());
     assert!(space.tasks().is_empty());
+
+    let _alone = Operator::alone();
+    shell.follow(guide);
+    assert!(space.operator.pods().is_empty());
+    let run = [
+        "get",
+        "deployment",
+        "etcd-druid",
+        "--output=jsonpath={.spec.replicas}",
+    ];
+    let its = ["--namespace", "garden"];
+    assert_eq!(
+        space.operator.cluster.kubectl(&[&its[..], &run].concat()),
+        "1"
+    );
+    space.operator.install(false);
+}
+
+/// Where etcd-druid would be: what is told to stop and to start, and does nothing.
+fn etcd_druid(space: &Space) {
+    let labels = json!({ "app.kubernetes.io/name": "etcd-druid" });
+    space.operator.cluster.apply(&[
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "garden" } }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "etcd-druid", "namespace": "garden" },
+            "spec": {
+                "replicas": 1,
+                "selector": { "matchLabels": labels },
+                "template": {
+                    "metadata": { "labels": labels },
+                    "spec": { "containers": [{
+                        "name": "etcd-druid",
+                        "image": Cluster::image(OLD),
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": ["--version"],
+                    }] },
+                },
+            },
+        }),
+    ]);
 }
 
 /// All objects as they were captured, with images of ours, and as etcd-druid leaves them.
