@@ -1,18 +1,18 @@
 //! What is seen of the cluster: what the API server says, and what members say themselves.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use druid_core::chaos::{Health, TaskSeen};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::stage::{ETCD, NAMESPACE};
 
 /// How long a member may take to say how it is.
 const PATIENCE: Duration = Duration::from_millis(700);
 /// So many entries are on their way to a member that is well.
-const ON_THEIR_WAY: u64 = 2_000;
+const ON_THEIR_WAY: f64 = 2_000.0;
 /// Where clients go.
 const CLIENT_PORT: u16 = 2379;
 
@@ -105,15 +105,12 @@ impl Seen {
     pub(super) fn health(&self) -> Vec<(u32, Health)> {
         let members = self.members();
         let answers: Vec<_> = members.iter().map(|it| it.ip.and_then(ask)).collect();
-        let farthest = answers.iter().flatten().map(|it| it.applied).max();
-        let farthest = farthest.unwrap_or(0);
-        let leaders = answers.iter().flatten().map(|it| it.leader.as_str());
-        let leader = leaders.max().unwrap_or_default();
+        let applied = answers.iter().flatten().map(|it| it.applied);
+        let farthest = applied.fold(0.0, f64::max);
         let judged = members.iter().zip(&answers).map(|(member, answer)| {
-            let well = answer.as_ref().is_some_and(|it| {
-                let near = it.applied + ON_THEIR_WAY >= farthest;
-                it.votes && near && it.leader != "0" && it.leader == leader
-            });
+            let well = answer
+                .as_ref()
+                .is_some_and(|it| it.led && it.votes && it.applied + ON_THEIR_WAY >= farthest);
             let health = if well { Health::Well } else { Health::Unwell };
             (member.ordinal, health)
         });
@@ -184,46 +181,39 @@ pub(super) fn is_over(state: &str) -> bool {
 
 /// What a member says of itself.
 struct Answer {
-    leader: String,
-    applied: u64,
+    led: bool,
     votes: bool,
+    applied: f64,
 }
 
-/// By the gateway for JSON that each member has (etcd's `Maintenance.Status`).
+/// By its metrics: an etcd with a configuration file has no gateway for JSON.
 fn ask(ip: IpAddr) -> Option<Answer> {
     let address = SocketAddr::new(ip, CLIENT_PORT);
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let body = json!({}).to_string();
-    let length = body.len();
-    write!(
-        stream,
-        "POST /v3/maintenance/status HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .ok()?;
-    // etcd does not close the connection, so nothing is read past the answer.
-    let (mut answer, mut length, mut line) = (BufReader::new(stream), 0, String::new());
-    while line != "\r\n" {
-        line.clear();
-        if answer.read_line(&mut line).ok()? == 0 {
-            return None;
+    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    let mut all = std::collections::BTreeMap::new();
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        if let Some((name, value)) = line.split_once(' ') {
+            all.insert(name.to_owned(), value.parse::<f64>().unwrap_or(f64::NAN));
         }
-        let (name, value) = line.split_once(':').unwrap_or_default();
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().ok()?;
+        // The last one that is asked for, in the order of names; the connection may stay open.
+        if line.starts_with("etcd_server_proposals_applied_total ") {
+            break;
         }
     }
-    let status: Value = serde_json::from_reader(answer.take(length)).ok()?;
+    let is = |name: &str| all.get(name).map(|value| *value > 0.5);
     Some(Answer {
-        leader: status["leader"].as_str().unwrap_or("0").to_owned(),
-        applied: text(&status["raftAppliedIndex"]).parse().ok()?,
-        votes: status["isLearner"] != true,
+        led: is("etcd_server_has_leader")?,
+        votes: !is("etcd_server_is_learner")?,
+        applied: *all.get("etcd_server_proposals_applied_total")?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_task_says_its_last_error_or_what_it_does() {
@@ -239,6 +229,57 @@ mod tests {
         }));
         assert_eq!(running.reason.as_deref(), Some("does"));
         assert_eq!(with(json!({})).reason, None);
+    }
+
+    /// One member of each release, killed when dropped.
+    struct Etcd {
+        child: std::process::Child,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Drop for Etcd {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    #[test]
+    fn a_member_says_how_it_is() {
+        let programs = crate::etcd::of_the_graph().unwrap();
+        for (index, (_, program)) in programs.into_iter().enumerate() {
+            let directory = tempfile::tempdir().unwrap();
+            // Addresses that nobody else has.
+            let own = std::process::id().to_be_bytes();
+            let ip = format!("127.{}.{}.{}", own[2] | 1, own[3], index + 2);
+            let urls = [format!("http://{ip}:2379"), format!("http://{ip}:2380")];
+            let config = directory.path().join("config");
+            let text = json!({
+                "name": "default", "data-dir": directory.path().join("data"),
+                "listen-client-urls": urls[0], "advertise-client-urls": urls[0],
+                "listen-peer-urls": urls[1], "initial-advertise-peer-urls": urls[1],
+                "initial-cluster": format!("default={}", urls[1]),
+            });
+            std::fs::write(&config, text.to_string()).unwrap();
+            let child = std::process::Command::new(program)
+                .arg("--config-file")
+                .arg(config)
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            let _etcd = Etcd {
+                child,
+                _directory: directory,
+            };
+            let start = std::time::Instant::now();
+            let answer = loop {
+                match ask(ip.parse().unwrap()) {
+                    Some(answer) if answer.led => break answer,
+                    _ => assert!(start.elapsed() < Duration::from_secs(20)),
+                }
+            };
+            assert!(answer.votes && answer.applied > 0.0);
+        }
     }
 
     #[test]
