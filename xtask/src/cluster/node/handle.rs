@@ -98,10 +98,8 @@ impl Node {
     /// # Errors
     /// The system refuses.
     pub fn signal(&self, component: &str, signal: Signal) -> Result<(), NodeError> {
-        match self.started.process(component)? {
-            Some(process) => process.signal(signal).map_err(file(Path::new("/proc"))),
-            None => Ok(()),
-        }
+        let told = self.started.signal(component, signal);
+        told.map_err(file(Path::new("/proc")))
     }
 
     /// Starts a component again that has ended. Its log begins anew.

@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
+use rustix::process::Signal;
 use thiserror::Error;
 
 use super::control_plane::{self, ControlPlaneError, etcd, kubectl, last_lines};
@@ -164,14 +165,20 @@ impl Started {
         remember(&[Fact::Process(name, identity)]).map_err(NodeError::Record)
     }
 
-    /// A component as a process: what runs in the namespaces, not what entered them for it.
-    fn process(&self, name: &str) -> Result<Option<Identity>, NodeError> {
-        let proc = Path::new("/proc");
+    /// Tells a component something. What entered the namespaces for it stops when it is stopped, and has to
+    /// be told too that it goes on.
+    fn signal(&self, name: &str, signal: Signal) -> io::Result<()> {
         let Some((_, child)) = self.running.iter().find(|(it, _)| *it == name) else {
-            return Ok(None);
+            return Ok(());
         };
-        let entered = Identity::of(child).map_err(file(proc))?;
-        entered.child().map_err(file(proc))
+        let outside = Identity::of(child)?;
+        if let Some(inside) = outside.child()? {
+            inside.signal(signal)?;
+        }
+        if signal == Signal::CONT {
+            outside.signal(signal)?;
+        }
+        Ok(())
     }
 
     /// Starts a component again that was killed.
