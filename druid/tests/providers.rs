@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use common_gateway as gateway;
-use common_live::assert_same;
+use common_live::{assert_same, restored_by};
 use common_place::{druid, json, refused, stderr, succeed, value};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Cluster, Release, until};
@@ -207,23 +207,6 @@ impl Reached {
     fn verified(&self) -> Value {
         json(&succeed(&mut self.druid(&["verify", "--output=json"])))
     }
-
-    /// A member that is started on what the store has.
-    fn restored(&self, release: Release) -> Cluster {
-        let mut cluster = Cluster::prepare(&[release], "http", &[]);
-        let (initial, token) = (cluster.initial(), cluster.token().to_owned());
-        let node = &cluster.nodes[0];
-        let mut restore = self.druid(&["restore", "--name", &node.name]);
-        restore
-            .args(["--initial-cluster", &initial])
-            .args(["--initial-advertise-peer-urls", &node.peer_url])
-            .args(["--initial-cluster-token", &token, "--data-dir"])
-            .arg(&node.data);
-        succeed(&mut restore);
-        cluster.spawn_all();
-        cluster.await_health();
-        cluster
-    }
 }
 
 /// Puts values that do not pack, half a MiB each. Returns the revision.
@@ -267,7 +250,7 @@ fn goes_there_and_back(server: &dyn Server, release: Release) {
         refused(&mut inspect, "access denied");
         refused(&mut inspect, said);
     }
-    let restored = store.restored(release);
+    let restored = restored_by(store.druid(&["restore"]), release);
     assert_same(&etcd, &restored, last);
     drop(restored);
 

@@ -9,6 +9,7 @@ mod demo;
 mod etcd;
 mod fuzz;
 mod install;
+mod interrupts;
 mod make_image;
 mod mutants;
 mod order;

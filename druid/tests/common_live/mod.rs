@@ -82,12 +82,16 @@ impl Live {
 
 /// A member that is started on what a store has.
 pub(crate) fn restored(store: &Path, release: Release) -> Cluster {
+    restored_by(druid(&["restore", store.to_str().unwrap()]), release)
+}
+
+/// The same by a command that names the store already.
+pub(crate) fn restored_by(mut restore: Command, release: Release) -> Cluster {
     let mut cluster = Cluster::prepare(&[release], "http", &[]);
     let (initial, token) = (cluster.initial(), cluster.token().to_owned());
     let node = &cluster.nodes[0];
-    let mut restore = druid(&["restore", store.to_str().unwrap(), "--name", &node.name]);
     restore
-        .args(["--initial-cluster", &initial])
+        .args(["--name", &node.name, "--initial-cluster", &initial])
         .args(["--initial-advertise-peer-urls", &node.peer_url])
         .args(["--initial-cluster-token", &token, "--data-dir"])
         .arg(&node.data);

@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 
 use druid_core::chaos::{Facts, Finding, Plan, Task, judge};
 use druid_core::demo::Account;
-use jiff::Timestamp;
-use nix::sys::signal::{SigSet, Signal};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::demo::now;
+use crate::interrupts;
 use crate::root;
 use faults::Faults;
 use load::Load;
@@ -104,7 +104,12 @@ pub(crate) fn run(options: &Chaos) -> Result<ExitCode, Box<dyn Error>> {
         show(&plan);
         return Ok(ExitCode::SUCCESS);
     }
-    let interrupted = hear_interrupts()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&interrupted);
+    interrupts::hear(move || {
+        heard.store(true, Ordering::Relaxed);
+        true
+    })?;
     let directory = options.report.clone();
     let directory =
         directory.unwrap_or_else(|| root().join(format!("target/chaos/seed-{}", options.seed)));
@@ -140,22 +145,6 @@ pub(crate) fn run(options: &Chaos) -> Result<ExitCode, Box<dyn Error>> {
     } else {
         ExitCode::from(2)
     })
-}
-
-/// From now on an interrupt is heard, and does not end this process.
-fn hear_interrupts() -> Result<Arc<AtomicBool>, Box<dyn Error>> {
-    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-        .into_iter()
-        .collect();
-    signals.thread_block()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&interrupted);
-    std::thread::spawn(move || {
-        while signals.wait().is_ok() {
-            heard.store(true, Ordering::Relaxed);
-        }
-    });
-    Ok(interrupted)
 }
 
 /// Everything, up to the verdict.
@@ -316,12 +305,6 @@ fn last_snapshot(lanes: &mut Lanes, stage: &mut Stage, told: &mut Told) -> Resul
         "the last snapshot was not taken within {} s",
         SNAPSHOT.as_secs()
     ))
-}
-
-/// The time now.
-#[expect(clippy::disallowed_methods, reason = "the clock of developer commands")]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 fn show(plan: &Plan) {

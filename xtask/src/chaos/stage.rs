@@ -1,13 +1,12 @@
 //! What everything happens to: a node of its own, the operator, an object store, and an Etcd.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use xtask::cluster::Node;
 use xtask::deploy::{self, Build};
@@ -162,9 +161,7 @@ impl Stage {
     }
 
     fn etcd(&self) -> Vec<Value> {
-        let encode = |(name, value): (&str, String)| (name.to_owned(), STANDARD.encode(value));
-        let fields: std::collections::BTreeMap<_, _> =
-            self.store.secret().into_iter().map(encode).collect();
+        let fields = BTreeMap::from(self.store.secret());
         vec![
             json!({
                 "apiVersion": "v1", "kind": "Namespace",
@@ -173,7 +170,7 @@ impl Stage {
             json!({
                 "apiVersion": "v1", "kind": "Secret",
                 "metadata": { "name": "store", "namespace": NAMESPACE },
-                "data": fields,
+                "stringData": fields,
             }),
             json!({
                 "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd",

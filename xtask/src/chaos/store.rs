@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use xtask::cluster::versitygw;
+use xtask::cluster::{ports, versitygw};
 use xtask::relay::{Mode, Relay};
 
 /// Its bucket.
@@ -34,7 +34,8 @@ impl Store {
         let objects = directory.path().join("objects");
         std::fs::create_dir_all(objects.join(BUCKET))?;
         let log = File::create(directory.path().join("log"))?;
-        let address = free()?;
+        let [port] = ports::free()?;
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         // It ends with us, in whatever way we end.
         let server = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
@@ -110,13 +111,4 @@ impl Drop for Store {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// An address that nobody listens on: not one of those that clients get.
-fn free() -> std::io::Result<SocketAddrV4> {
-    let own = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let port = (10_000 + own..30_000).find(free);
-    let port = port.ok_or_else(|| std::io::Error::other("no port is free"))?;
-    Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }

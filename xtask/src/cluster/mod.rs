@@ -15,7 +15,7 @@ mod name;
 mod named;
 mod node;
 mod pki;
-mod ports;
+pub mod ports;
 pub(crate) mod process;
 pub mod processes;
 mod record;

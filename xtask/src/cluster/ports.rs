@@ -15,7 +15,7 @@ const TRIES: usize = 200;
 ///
 /// # Errors
 /// No port is free.
-pub(crate) fn free<const N: usize>() -> io::Result<[u16; N]> {
+pub fn free<const N: usize>() -> io::Result<[u16; N]> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {

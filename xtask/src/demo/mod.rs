@@ -142,7 +142,7 @@ fn say(line: &str) {
 
 /// The time now.
 #[expect(clippy::disallowed_methods, reason = "the clock of developer commands")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 

@@ -14,11 +14,11 @@ use druid_core::demo::{Ask, Said};
 use druid_core::report::{LogLine, Pass};
 use druid_core::version::Version;
 use jiff::Timestamp;
-use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 
 use super::stage::{ETCD, Stage};
 use super::{ANSWER, DemoError, now, since, told};
+use crate::interrupts;
 
 /// What is heard.
 enum Heard {
@@ -80,15 +80,8 @@ impl Witnesses {
     /// this process.
     pub(super) fn new(started: Timestamp) -> Result<Self, Box<dyn Error>> {
         let (tell, hear) = channel();
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-            .into_iter()
-            .collect();
-        // Before there is another thread; the programs that are run are not concerned.
-        signals.thread_block()?;
         let interrupted = tell.clone();
-        std::thread::spawn(move || {
-            while signals.wait().is_ok() && interrupted.send(Heard::Interrupted).is_ok() {}
-        });
+        interrupts::hear(move || interrupted.send(Heard::Interrupted).is_ok())?;
         Ok(Self {
             started,
             tell,
