@@ -48,7 +48,7 @@ pub enum Step {
     Write(Held),
     /// Another holds it.
     Stand,
-    /// Another has taken it from us, or we could not renew it in time: end the process.
+    /// Another has taken it from us, or we could not renew it in time: nothing of this process may go on.
     Lost,
 }
 

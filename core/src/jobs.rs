@@ -2,6 +2,9 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use crate::api::names;
 
 /// How a Job has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,29 @@ pub fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let all = job.status.as_ref().and_then(|it| it.conditions.as_deref());
     let mut all = all.unwrap_or_default().iter();
     all.find(|it| it.type_ == kind && it.status == "True")
+}
+
+/// What an Etcd's Job was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeFor {
+    /// The Etcd itself, of whatever uid.
+    Etcd,
+    /// A task.
+    Task,
+    /// Something that is none of ours.
+    Other,
+}
+
+/// What it was made for, by the kinds of its owners.
+pub fn made_for(job: &Job) -> MadeFor {
+    let owners = job.metadata.owner_references.as_deref();
+    let ours = |it: &&OwnerReference| it.api_version == names::API_VERSION;
+    let mut kinds = owners.unwrap_or_default().iter().filter(ours);
+    match kinds.next().map(|it| it.kind.as_str()) {
+        Some("Etcd") => MadeFor::Etcd,
+        Some("EtcdOpsTask") => MadeFor::Task,
+        Some(_) | None => MadeFor::Other,
+    }
 }
 
 /// Whether it belongs to what has this uid.

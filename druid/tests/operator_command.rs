@@ -634,7 +634,7 @@ fn what_happens_while_the_api_server_is_away_is_seen_afterwards() {
 }
 
 #[test]
-fn whoever_loses_the_lease_ends_at_once() {
+fn whoever_loses_the_lease_stops_at_once_and_stands_by_anew() {
     let cluster = Cluster::shared();
     define(&cluster);
     cluster.kubectl(&["create", "namespace", "lost"]);
@@ -649,11 +649,19 @@ fn whoever_loses_the_lease_ends_at_once() {
         "druid-leader-election",
     ];
     cluster.kubectl(&[&of[..], &["--type=merge", "-p", patch]].concat());
-    let begun = Instant::now();
-    assert_eq!(operator.ended(), Some(1));
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(operator.is("ok: another leads") < Duration::from_secs(2));
     assert_eq!(holder(&cluster, "lost"), "thief");
     let log = operator.log();
-    let last = log.last().unwrap()["error"].as_str().unwrap();
-    assert!(last.contains("druid-leader-election was lost"), "{last}");
+    let lost = log.iter().position(|it| it["error"].is_string()).unwrap();
+    let why = log[lost]["error"].as_str().unwrap();
+    assert!(why.contains("druid-leader-election was lost"), "{why}");
+    let starts = |it: &Value| it["message"] == "the operator starts";
+    assert_eq!(log[..lost].iter().filter(|it| starts(it)).count(), 1);
+    assert_eq!(log[lost..].iter().filter(|it| starts(it)).count(), 1);
+    // The thief renews it no more.
+    operator.is("ok: leads");
+    assert_eq!(holder(&cluster, "lost"), "mine");
+    // It is the same process, and does as it is told.
+    operator.signal(Signal::SIGTERM);
+    assert_eq!(operator.ended(), Some(0));
 }

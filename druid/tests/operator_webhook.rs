@@ -46,6 +46,21 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn is_ready(metrics: u16) -> bool {
+    let answer = get(metrics, "/readyz");
+    answer.is_some_and(|it| it.starts_with("HTTP/1.1 200"))
+}
+
 /// A replica, killed when it is dropped.
 struct Replica {
     child: Child,
@@ -54,8 +69,8 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(dir: &Path, kubeconfig: &Path, webhook: u16, certificates: &Path) -> Self {
-        let metrics = free_ports(1)[0];
+    fn start(dir: &Path, kubeconfig: &Path, ports: [u16; 2], certificates: &Path) -> Self {
+        let [webhook, metrics] = ports;
         let config = json!({
             "apiVersion": "config.druid.gardener.cloud/v1alpha1", "kind": "OperatorConfiguration",
             "leaderElection": {
@@ -102,18 +117,11 @@ impl Replica {
     }
 
     fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.metrics)).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+        get(self.metrics, path)
     }
 
     fn is_ready(&self) -> Option<()> {
-        let answer = self.get("/readyz")?;
-        answer.starts_with("HTTP/1.1 200").then_some(())
+        is_ready(self.metrics).then_some(())
     }
 
     fn requests(&self, decision: &str) -> u64 {
@@ -194,8 +202,11 @@ impl Bed {
             common_kube::define(&common_kube::client(&cluster).await).await;
         });
         let kubeconfig = restricted(&cluster, dir.path());
-        let ports = free_ports(2);
-        let balancer = Balancer::before(ports.clone());
+        let ports = free_ports(4);
+        let ports = [[ports[0], ports[1]], [ports[2], ports[3]]];
+        let balancer = Balancer::before(ports.iter().map(|it| it[0]).collect(), move |webhook| {
+            ports.iter().any(|it| it[0] == webhook && is_ready(it[1]))
+        });
         cluster.apply(&webhook(balancer.port, |_| {}));
         for namespace in ["operated", "apart"] {
             cluster.kubectl(&["create", "namespace", namespace]);
@@ -528,9 +539,10 @@ fn a_replica_that_ends_leaves_the_other_to_answer_and_files_are_read_again() {
         std::fs::write(files.join("tls.key"), key).unwrap();
     };
     assert!(second.ends());
-    let port = free_ports(1)[0];
+    let ports = free_ports(2);
+    let port = ports[0];
     let kubeconfig = bed.dir.path().join("kubeconfig");
-    let third = Replica::start(bed.dir.path(), &kubeconfig, port, &files);
+    let third = Replica::start(bed.dir.path(), &kubeconfig, [port, ports[1]], &files);
     // Nothing is there yet.
     until("it says what it lacks", || {
         let log = std::fs::read_to_string(&third.log).unwrap();

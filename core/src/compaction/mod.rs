@@ -10,7 +10,7 @@
 //!   half an hour. (It makes the next Job after 10 s, for ever.)
 //! - Nothing begins while an upgrade restarts members or a task of the Etcd is under way, nor before
 //!   the leases have had time to tell of what was done last.
-//! - A Job of somebody else under that name is left alone.
+//! - A Job of somebody else under that name is left alone; that of a task makes room when it is over.
 //! - A Job runs the sidecar that the cluster runs (U19).
 //! - A full snapshot is asked of the sidecar beside the leader, at its address (B21).
 //! - A Job that cannot be made is told of in the condition, with the reason `JobNotMade`.
@@ -162,7 +162,11 @@ fn unwanted(job: &JobSeen, why: Why) -> Decision {
         JobSeen::Runs { uid } | JobSeen::Ended { uid, .. } => {
             Decision::Act(Act::DeleteJob { uid: uid.clone() })
         }
-        JobSeen::None | JobSeen::Foreign | JobSeen::Leaves => Decision::wait(why),
+        JobSeen::None
+        | JobSeen::Foreign
+        | JobSeen::OfTask
+        | JobSeen::LeftByTask { .. }
+        | JobSeen::Leaves => Decision::wait(why),
     }
 }
 
@@ -182,18 +186,26 @@ fn ended(job: &JobSeen) -> Option<Decision> {
             conclusion: Conclusion::Job(outcome.clone()),
             uid: uid.clone(),
         })),
-        JobSeen::None | JobSeen::Foreign | JobSeen::Leaves | JobSeen::Runs { .. } => None,
+        JobSeen::None
+        | JobSeen::Foreign
+        | JobSeen::OfTask
+        | JobSeen::LeftByTask { .. }
+        | JobSeen::Leaves
+        | JobSeen::Runs { .. } => None,
     }
 }
 
 /// One thing at a time.
 fn occupied(seen: &Observed<'_>) -> Option<Decision> {
-    let why = match (seen.job, seen.work) {
-        (JobSeen::Foreign, _) => Why::JobTaken,
-        (JobSeen::Leaves, _) => Why::JobLeaves,
-        (JobSeen::Runs { .. }, _) => Why::JobRuns,
-        (JobSeen::None | JobSeen::Ended { .. }, Work::Asked) => Why::SnapshotRuns,
-        (JobSeen::None | JobSeen::Ended { .. }, Work::None | Work::Answered(_)) => return None,
+    let why = match seen.job {
+        JobSeen::Foreign => Why::JobTaken,
+        JobSeen::OfTask => Why::JobOfTask,
+        JobSeen::Leaves => Why::JobLeaves,
+        JobSeen::Runs { .. } => Why::JobRuns,
+        JobSeen::None | JobSeen::LeftByTask { .. } | JobSeen::Ended { .. } => match seen.work {
+            Work::Asked => Why::SnapshotRuns,
+            Work::None | Work::Answered(_) => return None,
+        },
     };
     Some(Decision::wait(why))
 }
@@ -226,6 +238,11 @@ fn due(seen: &Observed<'_>, backed: &Backed, limits: &Limits, now: Timestamp) ->
     }
     match last.and_then(|it| it.rests(&act, limits, now)) {
         Some((why, until)) => Decision::wait_until(why, until),
-        None => Decision::Act(act),
+        None => match (act, seen.job) {
+            (Act::MakeJob { .. }, JobSeen::LeftByTask { uid }) => {
+                Decision::Act(Act::DeleteJob { uid: uid.clone() })
+            }
+            (act, _) => Decision::Act(act),
+        },
     }
 }

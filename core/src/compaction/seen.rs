@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::outcome::{Last, Outcome};
 use super::why::Why;
 use crate::api::Etcd;
-use crate::jobs;
+use crate::jobs::{self, MadeFor};
 use crate::operator::config::Compaction;
 use crate::ops_task::{Cluster, Sidecar};
 use crate::render::{Identity, Spec};
@@ -154,8 +154,15 @@ pub enum JobSeen {
     /// There is none.
     #[default]
     None,
-    /// There is one that does not belong to the Etcd: a task's, or that of an Etcd before it.
+    /// There is one that does not belong to the Etcd: somebody's, or that of an Etcd before it.
     Foreign,
+    /// There is a task's, which has not ended.
+    OfTask,
+    /// There is a task's, which has: it is in the way of the next one, and else a record for people.
+    LeftByTask {
+        /// Its uid.
+        uid: String,
+    },
     /// It is being deleted.
     Leaves,
     /// It has not ended.
@@ -176,13 +183,17 @@ impl JobSeen {
     /// What is seen of it. `etcd`: the uid of the Etcd. `pods`: those that are there; why a pod failed is
     /// known of them alone.
     pub fn of(job: &Job, etcd: &str, pods: &[Pod]) -> Self {
-        if !jobs::is_of(job, etcd) {
-            return Self::Foreign;
-        }
         let metadata = &job.metadata;
         let uid = metadata.uid.clone().unwrap_or_default();
         if metadata.deletion_timestamp.is_some() {
             return Self::Leaves;
+        }
+        if !jobs::is_of(job, etcd) {
+            return match (jobs::made_for(job), jobs::ended(job)) {
+                (MadeFor::Task, None) => Self::OfTask,
+                (MadeFor::Task, Some(_)) => Self::LeftByTask { uid },
+                (MadeFor::Etcd | MadeFor::Other, _) => Self::Foreign,
+            };
         }
         let Some(ended) = jobs::ended(job) else {
             return Self::Runs { uid };

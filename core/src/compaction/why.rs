@@ -36,6 +36,9 @@ pub enum Why {
     /// It is being done.
     #[error("the Job runs")]
     JobRuns,
+    /// It is being done for a task.
+    #[error("the Job of a task runs")]
+    JobOfTask,
     /// The last one is not gone yet.
     #[error("the Job is being deleted")]
     JobLeaves,

@@ -1,17 +1,31 @@
 //! The Job that compacts the snapshots of an Etcd for a task.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::task::Owner;
 use crate::api::names;
-use crate::jobs;
+use crate::jobs::{self, MadeFor};
+
+/// How long the end of a Job of the Etcd itself is left to be told of. Its controller needs a moment, and may
+/// have been switched off since it made the Job.
+const TOLD: SignedDuration = SignedDuration::from_mins(1);
 
 /// How far a Job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobSeen {
-    /// It is none of this task.
+    /// It is none of ours, and stays.
     Foreign,
+    /// It is being deleted.
+    Leaves,
+    /// It compacts the same snapshots, for the Etcd or for a task before this one, and goes when it is over.
+    Before,
+    /// The same, and it is over: in the way of the next one.
+    Over {
+        /// Its uid.
+        uid: String,
+    },
     /// It has not ended.
     Runs,
     /// It has done its work.
@@ -35,10 +49,14 @@ pub fn job_of_task(mut job: Job, owner: &Owner) -> Job {
 }
 
 impl JobSeen {
-    /// What a Job says to a task.
-    pub fn of(job: &Job, owner: &Owner) -> Self {
+    /// What a Job says to a task. At one time one task of an Etcd is under way, so that of a Job that another
+    /// was made for and that is over all is told.
+    pub fn of(job: &Job, owner: &Owner, now: Timestamp) -> Self {
+        if job.metadata.deletion_timestamp.is_some() {
+            return Self::Leaves;
+        }
         if !jobs::is_of(job, &owner.uid) {
-            return Self::Foreign;
+            return Self::of_another(job, now);
         }
         match jobs::ended(job) {
             None => Self::Runs,
@@ -50,10 +68,30 @@ impl JobSeen {
             }
         }
     }
+
+    fn of_another(job: &Job, now: Timestamp) -> Self {
+        let made_for = jobs::made_for(job);
+        if made_for == MadeFor::Other {
+            return Self::Foreign;
+        }
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        match jobs::ended(job) {
+            None => Self::Before,
+            Some(ended) => {
+                let long = ended.at.is_none_or(|at| now.duration_since(at) >= TOLD);
+                if made_for == MadeFor::Task || long {
+                    Self::Over { uid }
+                } else {
+                    Self::Before
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -82,30 +120,76 @@ mod tests {
         assert_eq!(job.metadata.name.as_deref(), Some("main-compactor"));
     }
 
+    fn job(kind: &str, uid: &str, conditions: &Value) -> Job {
+        let version = "druid.gardener.cloud/v1alpha1";
+        let owner = json!({ "apiVersion": version, "kind": kind, "name": "t", "uid": uid });
+        serde_json::from_value(json!({
+            "metadata": { "uid": "j", "ownerReferences": [owner] },
+            "status": { "conditions": conditions },
+        }))
+        .unwrap()
+    }
+
+    /// Said at second 100.
+    fn condition(kind: &str, status: &str) -> Value {
+        let at = Timestamp::from_second(100).unwrap().to_string();
+        json!([{
+            "type": kind, "status": status, "reason": "R", "message": "m", "lastTransitionTime": at,
+        }])
+    }
+
+    fn seen(job: &Job, second: i64) -> JobSeen {
+        JobSeen::of(job, &owner(), Timestamp::from_second(second).unwrap())
+    }
+
     #[test]
     fn what_it_says_counts_only_if_it_is_of_the_task() {
-        let with = |uid: &str, conditions: Value| -> Job {
-            let owner =
-                json!({ "apiVersion": "v", "kind": "EtcdOpsTask", "name": "t", "uid": uid });
-            serde_json::from_value(json!({
-                "metadata": { "ownerReferences": [owner] },
-                "status": { "conditions": conditions },
-            }))
-            .unwrap()
-        };
-        let condition = |kind: &str, status: &str| json!([{ "type": kind, "status": status, "reason": "R", "message": "m" }]);
-        for (job, seen) in [
-            (with("x", condition("Complete", "True")), JobSeen::Foreign),
+        let mine = |conditions: Value| job("EtcdOpsTask", "u", &conditions);
+        for (job, expected) in [
             (Job::default(), JobSeen::Foreign),
-            (with("u", json!([])), JobSeen::Runs),
-            (with("u", condition("Complete", "False")), JobSeen::Runs),
-            (with("u", condition("Complete", "True")), JobSeen::Complete),
+            (mine(json!([])), JobSeen::Runs),
+            (mine(condition("Complete", "False")), JobSeen::Runs),
+            (mine(condition("Complete", "True")), JobSeen::Complete),
             (
-                with("u", condition("Failed", "True")),
+                mine(condition("Failed", "True")),
                 JobSeen::Failed("R: m".to_owned()),
             ),
         ] {
-            assert_eq!(JobSeen::of(&job, &owner()), seen, "{job:?}");
+            assert_eq!(seen(&job, 100), expected, "{job:?}");
         }
+        let mut leaves = mine(condition("Complete", "True"));
+        leaves.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(seen(&leaves, 100), JobSeen::Leaves);
+    }
+
+    #[test]
+    fn a_job_of_ours_before_it_goes_when_it_is_over_and_told_of() {
+        let over = || JobSeen::Over {
+            uid: "j".to_owned(),
+        };
+        let running = json!([]);
+        for end in ["Complete", "Failed"] {
+            let ended = condition(end, "True");
+            for (kind, conditions, second, expected) in [
+                ("EtcdOpsTask", &running, 900, JobSeen::Before),
+                ("EtcdOpsTask", &ended, 100, over()),
+                ("Etcd", &running, 900, JobSeen::Before),
+                ("Etcd", &ended, 159, JobSeen::Before),
+                ("Etcd", &ended, 160, over()),
+                ("CronJob", &ended, 900, JobSeen::Foreign),
+            ] {
+                let job = job(kind, "x", conditions);
+                assert_eq!(seen(&job, second), expected, "{job:?}");
+            }
+        }
+        let undated = job(
+            "Etcd",
+            "x",
+            &json!([{ "type": "Complete", "status": "True" }]),
+        );
+        assert_eq!(seen(&undated, 0), over());
+        let mut other = job("Etcd", "x", &condition("Complete", "True"));
+        other.metadata.owner_references.as_mut().unwrap()[0].api_version = "v1".to_owned();
+        assert_eq!(seen(&other, 900), JobSeen::Foreign);
     }
 }

@@ -13,7 +13,7 @@ use druid_core::operator::DeprecatedFlags;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 With leaderElection.enabled, several may run: one works, the others stand by and are ready. Who leads \
-and cannot renew the lease ends at once with exit code 1. SIGTERM ends it in order: the lease is given \
+and cannot renew the lease stops at once, begins anew, and stands by. SIGTERM ends it in order: the lease is given \
 back, and another takes over without a wait.
 
 /healthz, /readyz and /metrics are served on server.metrics.port (8080).
@@ -24,7 +24,7 @@ Environment:
   POD_NAME, POD_NAMESPACE  who leads, and where the lease is
   RUST_LOG               how much is logged, instead of logging.logLevel
 
-Exit codes: 0 ended as asked, 1 the lease was lost, or something is not as it must be to begin, 2 the \
+Exit codes: 0 ended as asked, 1 something is not as it must be to begin, or a part of it failed, 2 the \
 configuration cannot be used: all that is wrong with it is printed, 64 the command line makes no sense.
 
 A configuration file:

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// One operator's election.
 #[derive(Debug)]
 pub(crate) struct Election {
-    /// Whether this one leads. It turns true once, and never false: who loses the lease ends.
+    /// Whether this one leads. It turns true once, and never false: who loses the lease begins anew.
     pub(crate) leads: watch::Receiver<bool>,
     /// Ends when it is no longer to lead.
     pub(crate) task: JoinHandle<Ended>,

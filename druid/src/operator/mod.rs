@@ -10,6 +10,7 @@ mod dying;
 pub(crate) mod election;
 mod etcds;
 mod health;
+mod jobs;
 pub(crate) mod known;
 mod leading;
 pub(crate) mod ops_task;

@@ -1,7 +1,8 @@
 //! From the start of the operator to its end.
 
 use std::num::NonZeroU16;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,11 +80,32 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     match Box::pin(operate(&args, configured)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the operator ends");
-            // At once: whoever lost the lease may not act any more.
+            if let OperatorError::Lost { .. } = error {
+                tracing::error!(%error, "the operator begins anew");
+                let error = begin_anew();
+                tracing::error!(%error, "it cannot");
+            } else {
+                tracing::error!(%error, "the operator ends");
+            }
             std::process::exit(1);
         }
     }
+}
+
+/// Nothing that this process does goes on after that, as if it had ended: whoever lost the lease may not
+/// act any more. But to kubelet, which keeps a container that ends often away for up to five minutes, it
+/// has not ended. Returns only if it cannot be done.
+fn begin_anew() -> std::io::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    let mut again = Command::new(program);
+    let mut args = std::env::args_os();
+    if let Some(name) = args.next() {
+        again.arg0(name);
+    }
+    again.args(args).exec()
 }
 
 async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorError> {
@@ -93,7 +115,8 @@ async fn operate(args: &Args, configured: Configured) -> Result<(), OperatorErro
     let clients = clients(args.kubeconfig.as_deref(), config.client).await?;
     let (tell, stage) = watch::channel(Stage::Begins);
     let (end, ended) = watch::channel(false);
-    let (webhook, asked) = webhook_of(&config, &clients.lease, &place, ended.clone()).await?;
+    let (webhook, asked) =
+        webhook_of(&config, &clients.lease, &place, &stopped, ended.clone()).await?;
     let health = Arc::new(Health {
         stage,
         gates: config.gates,
@@ -167,12 +190,14 @@ async fn listen(field: &'static str, at: Listen) -> Result<TcpListener, Operator
     })
 }
 
-/// Nothing if it is switched off. It runs whoever leads, and until `end` is true. The API server has to wait
-/// for nobody but itself: the webhook is not as slow as the rest is configured to be.
+/// Nothing if it is switched off. It runs whoever leads, until `end` is true; from `stopped` on, whoever asks
+/// is sent elsewhere. The API server has to wait for nobody but itself: the webhook is not as slow as the rest
+/// is configured to be.
 async fn webhook_of(
     config: &Config,
     client: &Client,
     place: &Place,
+    stopped: &watch::Receiver<bool>,
     end: watch::Receiver<bool>,
 ) -> Result<(Option<JoinHandle<()>>, Option<Asked>), OperatorError> {
     let Some(rules) = config.protection.clone() else {
@@ -184,6 +209,10 @@ async fn webhook_of(
     let namespace = place.namespace.clone();
     let settings = webhook::Settings::new(rules, server, namespace, numbers.clone());
     let (tell, ready) = watch::channel(false);
+    let end = webhook::End {
+        leaves: stopped.clone(),
+        stop: end,
+    };
     let running = tokio::spawn(webhook::run(client.clone(), settings, listener, tell, end));
     Ok((Some(running), Some(Asked { ready, numbers })))
 }
@@ -302,7 +331,10 @@ impl Operator {
                     Ok(_) => {}
                     Err(_) => std::future::pending().await,
                 },
-                () = told(&mut stopped) => return Ok(()),
+                () = told(&mut stopped) => {
+                    self.tell.send_replace(Stage::Ends);
+                    return Ok(());
+                }
             }
             self.work().await
         };

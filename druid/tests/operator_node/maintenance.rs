@@ -263,7 +263,17 @@ fn snapshots_are_compacted_into_one_by_a_job_that_goes_with_its_task() {
     assert!(file, "{status:#}");
     let jobs = || space.list("jobs.batch");
     assert_eq!(jobs().len(), 1, "{:?}", jobs());
+    // Its Job is no obstacle to the next one.
+    create(
+        &space,
+        "again",
+        &json!({ "onDemandSnapshotCompaction": {} }),
+    );
+    await_success(&space, "again");
+    assert_eq!(jobs().len(), 1, "{:?}", jobs());
     space.kubectl(&["delete", TASKS, "compaction"]);
+    assert_eq!(jobs().len(), 1, "{:?}", jobs());
+    space.kubectl(&["delete", TASKS, "again"]);
     eventually("the Job goes with its task", || {
         jobs().is_empty().then_some(())
     });

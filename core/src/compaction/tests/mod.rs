@@ -144,6 +144,12 @@ fn over(failure: Option<Failure>) -> JobSeen {
     }
 }
 
+fn left() -> JobSeen {
+    JobSeen::LeftByTask {
+        uid: "j".to_owned(),
+    }
+}
+
 fn delete() -> Act {
     Act::DeleteJob {
         uid: "j".to_owned(),

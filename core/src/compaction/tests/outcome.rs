@@ -195,6 +195,13 @@ fn a_job_is_its_own_runs_leaves_or_is_done() {
         JobSeen::of(&job("t", &complete), "e", &[]),
         JobSeen::Foreign
     );
+    let mut of_task = job("t", &complete);
+    let owner = &mut of_task.metadata.owner_references.as_mut().unwrap()[0];
+    owner.api_version = crate::api::names::API_VERSION.to_owned();
+    owner.kind = "EtcdOpsTask".to_owned();
+    assert_eq!(JobSeen::of(&of_task, "e", &[]), left());
+    of_task.status = None;
+    assert_eq!(JobSeen::of(&of_task, "e", &[]), JobSeen::OfTask);
     let done = JobSeen::of(&job("e", &complete), "e", &[]);
     assert!(
         matches!(&done, JobSeen::Ended { outcome, .. } if outcome.failure.is_none()),

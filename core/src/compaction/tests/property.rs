@@ -13,6 +13,8 @@ fn any_job() -> impl Strategy<Value = JobSeen> {
         3 => Just(JobSeen::None),
         1 => Just(JobSeen::Foreign),
         1 => Just(JobSeen::Leaves),
+        1 => Just(JobSeen::OfTask),
+        2 => Just(left()),
         1 => Just(runs()),
         1 => failure.prop_map(over),
     ]
@@ -48,9 +50,16 @@ proptest! {
             ..Case::of(object, events)
         };
         match case.decide() {
-            Decision::Act(Act::MakeJob { .. } | Act::TakeFullSnapshot) => {
+            Decision::Act(Act::MakeJob { .. }) => {
                 prop_assert_eq!(job, JobSeen::None);
                 prop_assert!(task.is_none() && !rolling && !asked);
+            }
+            Decision::Act(Act::TakeFullSnapshot) => {
+                prop_assert!(job == JobSeen::None || job == left());
+                prop_assert!(task.is_none() && !rolling && !asked);
+            }
+            Decision::Act(Act::DeleteJob { .. }) if job == left() => {
+                prop_assert!(task.is_none() && !rolling && !asked && (100..300).contains(&events));
             }
             Decision::Act(Act::DeleteJob { .. } | Act::Conclude(_) | Act::ConcludeJob { .. }) => {
                 let over = matches!(job, JobSeen::Ended { .. });

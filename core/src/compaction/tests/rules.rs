@@ -90,12 +90,29 @@ fn one_thing_is_done_at_a_time() {
     assert_eq!(job(JobSeen::Leaves).why().0, "the Job is being deleted");
     let foreign = "the Job under that name is somebody else's";
     assert_eq!(job(JobSeen::Foreign).why().0, foreign);
+    assert_eq!(job(JobSeen::OfTask).why().0, "the Job of a task runs");
     let asked = Case {
         work: Work::Asked,
         ..Case::new(1000)
     };
     let why = "the leading sidecar was asked for a full snapshot";
     assert_eq!(asked.why(), (why.to_owned(), None));
+}
+
+#[test]
+fn the_job_of_a_task_that_is_over_makes_room_when_there_is_need() {
+    let left = |events| Case {
+        job: left(),
+        ..Case::new(events)
+    };
+    assert!(left(99).why().0.contains("events since"));
+    assert_eq!(left(100).act(), delete());
+    assert_eq!(left(1000).act(), Act::TakeFullSnapshot, "that needs no Job");
+    let busy = Case {
+        task: Some("t"),
+        ..left(100)
+    };
+    assert_eq!(busy.why().0, "task t is under way");
 }
 
 #[test]
@@ -144,6 +161,8 @@ fn the_job_of_an_etcd_that_goes_or_has_no_backups_is_deleted() {
             (over(None), true),
             (JobSeen::None, false),
             (JobSeen::Foreign, false),
+            (JobSeen::OfTask, false),
+            (left(), false),
             (JobSeen::Leaves, false),
         ] {
             let case = Case {

@@ -54,8 +54,8 @@ impl Heard {
     pub(super) fn job(&self, of: &Identity) -> JobSeen {
         match self.jobs.get(&at(of, of.compaction_job())) {
             None => JobSeen::None,
-            Some(job) if *job.owner != *of.uid => JobSeen::Foreign,
-            Some(job) => job.seen,
+            Some(job) if *job.owner == *of.uid => job.own,
+            Some(job) => job.other,
         }
     }
 }
@@ -105,7 +105,10 @@ impl Facts for LeaseHeard {
 struct JobHeard {
     etcd: Box<str>,
     owner: Box<str>,
-    seen: JobSeen,
+    /// What it is to its owner.
+    own: JobSeen,
+    /// What it is to any other.
+    other: JobSeen,
 }
 
 impl Facts for JobHeard {
@@ -117,7 +120,8 @@ impl Facts for JobHeard {
         let owner = owner.map(|it| it.uid.clone()).unwrap_or_default();
         let heard = Self {
             etcd: part_of(&job.metadata)?,
-            seen: JobSeen::of(&job, &owner, &[]),
+            own: JobSeen::of(&job, &owner, &[]),
+            other: JobSeen::of(&job, "", &[]),
             owner: owner.into(),
         };
         Some((Named::of(&job.metadata), heard))

@@ -13,14 +13,15 @@ use druid_core::render::{Identity, Settings as Render};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, PostParams};
 
 use super::Context;
 use super::asking::full_snapshot;
 use crate::clock::now;
 use crate::operator::etcds::{Cluster, warning};
+use crate::operator::jobs;
 use crate::operator::known::Named;
-use crate::operator::request::{ApiError, gone_is_fine, within};
+use crate::operator::request::{ApiError, within};
 use crate::operator::turns::Next;
 
 /// What people are told is about this.
@@ -174,9 +175,13 @@ impl Context {
             (Act::Conclude(conclusion), _) => self.conclude(named, etcd, of, &conclusion).await,
             (Act::ConcludeJob { conclusion, uid }, _) => {
                 self.conclude(named, etcd, of, &conclusion).await?;
-                self.delete_job(of, uid).await
+                jobs::delete(&self.jobs(of), &of.compaction_job(), &uid).await?;
+                Ok(Next::Heard)
             }
-            (Act::DeleteJob { uid }, _) => self.delete_job(of, uid).await,
+            (Act::DeleteJob { uid }, _) => {
+                jobs::delete(&self.jobs(of), &of.compaction_job(), &uid).await?;
+                Ok(Next::Heard)
+            }
             (Act::MakeJob { events }, Subject::Backed(backed)) => {
                 Box::pin(self.make_job(named, etcd, backed, events)).await
             }
@@ -222,19 +227,6 @@ impl Context {
             .apis
             .report(etcd, ACTION, kind, notice.reason, &notice.note);
         told.await;
-    }
-
-    /// With its pods, and no other Job of its name.
-    async fn delete_job(&self, of: &Identity, uid: String) -> Result<Next, ApiError> {
-        let only = Preconditions {
-            uid: Some(uid),
-            resource_version: None,
-        };
-        let params = DeleteParams::foreground().preconditions(only);
-        let (jobs, name) = (self.jobs(of), of.compaction_job());
-        let deleted = within("delete the Job", jobs.delete(&name, &params)).await;
-        gone_is_fine(deleted.map(drop))?;
-        Ok(Next::Heard)
     }
 
     async fn make_job(

@@ -8,7 +8,7 @@ use druid_core::copy_task::{Act, Decision, JobSeen, Notice, Observed, decide, re
 use druid_core::render::{CopySpec, HostPaths, copy_job, copy_job_name};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::events::Event;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -16,6 +16,7 @@ use serde_json::json;
 use super::{Context, Object};
 use crate::clock::now;
 use crate::operator::etcds::{changes, warning};
+use crate::operator::jobs;
 use crate::operator::known::Named;
 use crate::operator::request::{ApiError, gone_is_fine, within};
 use crate::operator::turns::Next;
@@ -66,21 +67,12 @@ async fn looked(context: &Context, named: &Named) -> Result<Next, ApiError> {
         Some(Act::LookAgain) => Ok(Next::Failed),
         Some(Act::AddFinalizer) => context.finalizer(named, &task, true).await,
         Some(Act::RemoveFinalizer) => context.finalizer(named, &task, false).await,
-        Some(Act::DeleteJob(uid)) => delete(&jobs, &name, uid).await,
+        Some(Act::DeleteJob(uid)) => {
+            jobs::delete(&jobs, &name, uid).await?;
+            Ok(Next::Heard)
+        }
         Some(Act::MakeJob(spec)) => Box::pin(context.make(named, &task, spec, &paths)).await,
     }
-}
-
-/// With its pods, and no other Job of its name.
-async fn delete(jobs: &Api<Job>, name: &str, uid: &str) -> Result<Next, ApiError> {
-    let only = Preconditions {
-        uid: Some(uid.to_owned()),
-        resource_version: None,
-    };
-    let params = DeleteParams::foreground().preconditions(only);
-    let deleted = within("delete the Job", jobs.delete(name, &params)).await;
-    gone_is_fine(deleted.map(drop))?;
-    Ok(Next::Heard)
 }
 
 impl Context {

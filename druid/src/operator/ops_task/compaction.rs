@@ -14,7 +14,9 @@ use tokio::time::sleep;
 
 use super::api::Apis;
 use super::works::Tell;
+use crate::clock::now;
 use crate::operator::etcds::Cluster;
+use crate::operator::jobs;
 use crate::operator::leading::{self, LISTING, Sidecars};
 use crate::operator::request::{ApiError, within};
 
@@ -46,7 +48,8 @@ pub(super) async fn attempt(
         let found = within("get the Job", api.get_opt(&name)).await;
         let seen = found
             .map_err(unknown)?
-            .map(|it| JobSeen::of(&it, &attempt.owner));
+            .map(|it| JobSeen::of(&it, &attempt.owner, now()));
+        let mut step = format!("Job {name} compacts the snapshots");
         match seen {
             None => {
                 let params = PostParams::default();
@@ -69,10 +72,18 @@ pub(super) async fn attempt(
             Some(JobSeen::Complete) => {
                 return told(apis, sidecars, attempt).await.map(Done::Compacted);
             }
+            Some(JobSeen::Over { uid }) => {
+                jobs::delete(&api, &name, &uid).await.map_err(unknown)?;
+                step = format!("Job {name}, which is over, makes room");
+            }
+            Some(JobSeen::Before) => {
+                step = format!("waits for Job {name}, which compacts the snapshots already");
+            }
+            Some(JobSeen::Leaves) => step = format!("waits for Job {name}, which is being deleted"),
             Some(JobSeen::Runs) => {}
         }
         tell.progress(Progress {
-            step: format!("Job {name} compacts the snapshots"),
+            step,
             result: TaskResult::default(),
         });
         sleep(LOOK).await;

@@ -10,6 +10,7 @@ use druid_core::protection::numbers::End;
 use druid_core::protection::{
     Guarded, Item, Next, Object, PATH, Request as Asked, Verdict, failure, judge, scaled,
 };
+use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -19,6 +20,7 @@ use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::Counts;
 use crate::operator::request::{ApiError, within};
@@ -48,6 +50,8 @@ pub(super) struct Webhook {
     etcds: ApiResource,
     rules: Protection,
     numbers: Counts,
+    /// Whether this replica is about to end.
+    leaves: watch::Receiver<bool>,
 }
 
 impl Service for Webhook {
@@ -56,6 +60,18 @@ impl Service for Webhook {
     const HEAD: Duration = Duration::from_mins(2);
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let mut answer = self.answered(request).await;
+        if *self.leaves.borrow() {
+            // Whoever keeps a connection until it ends may just be asking then.
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        answer
+    }
+}
+
+impl Webhook {
+    async fn answered(&self, request: Request<Incoming>) -> Answer {
         if request.uri().path() != PATH {
             return serve::text(StatusCode::NOT_FOUND, "404 page not found\n");
         }
@@ -73,16 +89,20 @@ impl Service for Webhook {
             Err(error) => self.malformed(&error.to_string()),
         }
     }
-}
 
-impl Webhook {
-    pub(super) fn new(client: Client, rules: Protection, numbers: Counts) -> Self {
+    pub(super) fn new(
+        client: Client,
+        rules: Protection,
+        numbers: Counts,
+        leaves: watch::Receiver<bool>,
+    ) -> Self {
         let kind = GroupVersionKind::gvk(names::GROUP, names::VERSION, "Etcd");
         Self {
             client,
             etcds: ApiResource::from_gvk(&kind),
             rules,
             numbers,
+            leaves,
         }
     }
 

@@ -85,18 +85,28 @@ impl Counts {
     }
 }
 
-/// Serves until `stop` is true. `ready`: told whether API servers are answered that trust us.
+/// When it ends.
+pub(super) struct End {
+    /// Whoever asks from then on is to ask another replica next.
+    pub(super) leaves: watch::Receiver<bool>,
+    /// Nothing is served from then on.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// Serves until `end`. `ready`: told whether API servers are answered that trust us.
 pub(super) async fn run(
     client: Client,
     settings: Settings,
     listener: TcpListener,
     ready: watch::Sender<bool>,
-    mut stop: watch::Receiver<bool>,
+    end: End,
 ) {
+    let End { leaves, mut stop } = end;
     let service = answer::Webhook::new(
         client.clone(),
         settings.rules.clone(),
         settings.numbers.clone(),
+        leaves,
     );
     let directory = Path::new(&settings.server.certificates);
     let ended = stop.clone();

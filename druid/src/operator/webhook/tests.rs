@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Counts, Settings, pair, run};
+use super::{Counts, End, Settings, pair, run};
 use crate::clock;
 use crate::operator::ops_task::tests::bed::Bed;
 
@@ -80,7 +80,11 @@ async fn replica(bed: &Bed, name: &str, seconds: i64) -> Replica {
     };
     let (tell, ready) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(run(bed.client.clone(), settings, listener, tell, stopped));
+    let end = End {
+        leaves: stopped.clone(),
+        stop: stopped,
+    };
+    let task = tokio::spawn(run(bed.client.clone(), settings, listener, tell, end));
     Replica {
         port,
         numbers,
@@ -176,7 +180,7 @@ async fn certificates_are_renewed_and_every_request_is_answered_meanwhile() {
     let bed = Bed::new(NAME).await;
     protected(&bed).await;
     let replicas = [replica(&bed, NAME, 12).await, replica(&bed, NAME, 12).await];
-    let balancer = Balancer::before(replicas.iter().map(|it| it.port).collect());
+    let balancer = Balancer::before(replicas.iter().map(|it| it.port).collect(), |_| true);
     configure(&bed, NAME, balancer.port).await;
     until_asked(&bed).await;
     for replica in &replicas {
@@ -224,7 +228,7 @@ async fn whoever_removes_or_spoils_something_sees_it_mended_and_nothing_is_writt
         replica(&bed, NAME, 3600).await,
         replica(&bed, NAME, 3600).await,
     ];
-    let balancer = Balancer::before(replicas.iter().map(|it| it.port).collect());
+    let balancer = Balancer::before(replicas.iter().map(|it| it.port).collect(), |_| true);
     configure(&bed, NAME, balancer.port).await;
     until_asked(&bed).await;
     let secrets: Api<Secret> = bed.api();
@@ -280,7 +284,7 @@ async fn whoever_removes_or_spoils_something_sees_it_mended_and_nothing_is_writt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_somebody_else_is_left_alone() {
-    const NAME: &str = "foreign";
+    const NAME: &str = "secret-of-another";
     let bed = Bed::new(NAME).await;
     let secret = json!({ "metadata": { "name": NAME }, "stringData": { "tls.crt": "mine" } });
     let secret: Secret = serde_json::from_value(secret).unwrap();
@@ -321,7 +325,8 @@ async fn what_cannot_be_looked_up_is_refused_as_an_error_of_the_server() {
     let config = Config::new("http://127.0.0.1:1".parse().unwrap());
     let client = Client::try_from(config).unwrap();
     let numbers = Counts::default();
-    let webhook = super::answer::Webhook::new(client, rules(), numbers.clone());
+    let webhook =
+        super::answer::Webhook::new(client, rules(), numbers.clone(), watch::channel(false).1);
     let review = |object: Value, sub: &str| {
         json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",

@@ -115,7 +115,7 @@ async fn nothing_begins_while_a_task_or_an_upgrade_is_under_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_job_of_somebody_else_is_left_alone() {
-    let room = Room::new("foreign").await;
+    let room = Room::new("foreign-job").await;
     room.etcd("main", 1, 100).await;
     let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "restartPolicy": "Never" });
     room.create::<Job>(json!({
@@ -127,6 +127,45 @@ async fn the_job_of_somebody_else_is_left_alone() {
     let job = room.read::<Job>("main-compactor").await;
     assert_eq!(job["metadata"]["deletionTimestamp"], Value::Null);
     assert_eq!(room.bed.requests("create", "/jobs"), 1, "that of the test");
+    assert_eq!(condition(&room.read::<Etcd>("main").await), Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_job_of_a_task_is_waited_for_and_makes_room_when_it_is_over() {
+    let room = Room::new("ofatask").await;
+    room.etcd("main", 1, 100).await;
+    room.bed
+        .snapshot("task", "main", json!({ "type": "full" }))
+        .await;
+    let done = json!({ "state": "Succeeded", "lastTransitionTime": "2026-11-24T10:00:00Z" });
+    room.patch_status::<EtcdOpsTask>("task", done).await;
+    let uid = &room.read::<EtcdOpsTask>("task").await["metadata"]["uid"];
+    let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "restartPolicy": "Never" });
+    room.create::<Job>(json!({
+        "metadata": {
+            "name": "main-compactor",
+            "labels": {
+                "app.kubernetes.io/managed-by": "etcd-druid",
+                "app.kubernetes.io/part-of": "main",
+                "app.kubernetes.io/component": "etcd-snapshot-compaction-job",
+            },
+            "ownerReferences": [{
+                "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
+                "name": "task", "uid": uid,
+            }],
+        },
+        "spec": { "template": { "spec": pod } },
+    }))
+    .await;
+    let job = room.read::<Job>("main-compactor").await;
+    let _operator = room.operator();
+    a_while().await;
+    let kept = room.read::<Job>("main-compactor").await;
+    assert_eq!(kept["metadata"]["deletionTimestamp"], Value::Null);
+    room.end(&job, true, "CompletionsReached").await;
+    room.gone(&job).await;
+    let own = room.job("main", &job).await;
+    assert_eq!(own["metadata"]["ownerReferences"][0]["kind"], "Etcd");
     assert_eq!(condition(&room.read::<Etcd>("main").await), Value::Null);
 }
 

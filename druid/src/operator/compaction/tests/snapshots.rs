@@ -58,7 +58,7 @@ async fn after_a_job_that_took_too_long_a_full_snapshot_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_that_hangs_is_given_up_in_time_and_holds_up_nobody() {
-    let room = Room::new("hangs").await;
+    let room = Room::new("hangs-long").await;
     let sidecar = Scripted::new(&[Does::Hangs]).await;
     let backup = json!({ "etcdSnapshotTimeout": "4s",
         "store": { "prefix": "p", "provider": "Local", "container": "bucket" } });

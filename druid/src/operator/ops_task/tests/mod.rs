@@ -2,6 +2,7 @@
 //! genuine etcd, and scripts of what a sidecar may do.
 
 pub(in crate::operator) mod bed;
+mod compaction;
 mod kinds;
 mod queueing;
 mod recovery;
