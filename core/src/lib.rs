@@ -20,6 +20,7 @@ pub mod demo;
 pub mod doctor;
 pub mod duration;
 pub mod election;
+mod exposition;
 pub mod hashkv;
 pub mod images;
 pub mod jobs;

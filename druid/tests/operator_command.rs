@@ -11,21 +11,20 @@ mod common_preflight;
 mod common_relay;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use common_cluster::Cluster;
+use common_cluster::{Cluster, eventually};
+use common_preflight::http_get;
 use common_relay::{Mode, relay};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const HEAD: &str =
     "apiVersion: config.druid.gardener.cloud/v1alpha1\nkind: OperatorConfiguration\n";
 
@@ -55,17 +54,6 @@ fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = dir.path().join(name);
     std::fs::write(&path, text).unwrap();
     path
-}
-
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// One that runs, and is killed when it is dropped.
@@ -114,12 +102,7 @@ impl Operator {
 
     /// Status and body, if it answers.
     fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        let answer = http_get(&format!("http://127.0.0.1:{}", self.port), path)?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some((status, body.to_owned()))
@@ -128,7 +111,7 @@ impl Operator {
     /// Until it is as ready as this.
     fn is(&self, says: &str) -> Duration {
         let start = Instant::now();
-        until(says, || {
+        eventually(says, || {
             self.get("/readyz").filter(|(_, body)| body.trim() == says)
         });
         start.elapsed()
@@ -156,7 +139,7 @@ impl Operator {
 
     /// Its exit code, once it has ended.
     fn ended(&mut self) -> Option<i32> {
-        until("it has ended", || self.child.try_wait().unwrap()).code()
+        eventually("it has ended", || self.child.try_wait().unwrap()).code()
     }
 }
 
@@ -339,7 +322,7 @@ fn an_api_server_that_is_away_is_waited_for() {
     assert_eq!(operator.get("/healthz").unwrap().0, 200);
     assert_eq!(operator.get("/else").unwrap().0, 404);
     let waits = |it: &Value| it["message"] == "waiting for the custom resources";
-    until("it says so", || {
+    eventually("it says so", || {
         operator
             .log()
             .iter()
@@ -406,7 +389,7 @@ fn what_is_switched_off_is_left_alone() {
 fn until_rejected(cluster: &Cluster, namespace: &str, name: &str) {
     let of = ["--namespace", namespace, "get", "etcdopstask", name];
     let path = ["-o", "jsonpath={.status.state}"];
-    until("the task is rejected", || {
+    eventually("the task is rejected", || {
         let state = cluster.kubectl(&[&of[..], &path].concat());
         (state == "Rejected").then_some(())
     });
@@ -498,11 +481,11 @@ fn the_rights_in_the_manifests_are_enough_for_jobs() {
         "copy-worker",
         "--output=name",
     ];
-    until("the Job is made", || {
+    eventually("the Job is made", || {
         cluster.try_kubectl(&job).status.success().then_some(())
     });
     let watched = ["jobs", "etcdcopybackupstasks", "leases"];
-    until("all is watched", || {
+    eventually("all is watched", || {
         let all = watched
             .iter()
             .all(|it| asked(&cluster, "watch", "jobs", it) > 0);
@@ -516,7 +499,7 @@ fn the_rights_in_the_manifests_are_enough_for_jobs() {
         "copy",
         "--wait=false",
     ]);
-    until("the Job is deleted", || {
+    eventually("the Job is deleted", || {
         (asked(&cluster, "delete", "jobs", "jobs/copy-worker") > 0).then_some(())
     });
     let refused = |it: &Value| it.to_string().contains("forbidden");
@@ -611,7 +594,7 @@ fn what_happens_while_the_api_server_is_away_is_seen_afterwards() {
         })
     };
     let there = |what: &str| {
-        until(what, || {
+        eventually(what, || {
             let get = ["--namespace=away", "get", what, "--output=name"];
             cluster.try_kubectl(&get).status.success().then_some(())
         });

@@ -13,52 +13,31 @@ mod common_kube;
 mod common_preflight;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use common_authority::Authority;
 use common_balancer::Balancer;
-use common_cluster::Cluster;
-use common_preflight::free_ports;
+use common_cluster::{Cluster, eventually};
+use common_preflight::{free_ports, http_get};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::deploy::{self, NAMESPACE};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const EXEMPT: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 const PERSON: &str = "somebody";
 
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+fn at(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
 }
 
 fn is_ready(metrics: u16) -> bool {
-    let answer = get(metrics, "/readyz");
-    answer.is_some_and(|it| it.starts_with("HTTP/1.1 200"))
+    let answer = http_get(&at(metrics), "/readyz");
+    answer.is_some_and(|it| it.split(' ').nth(1) == Some("200"))
 }
 
 /// A replica, killed when it is dropped.
@@ -117,7 +96,7 @@ impl Replica {
     }
 
     fn get(&self, path: &str) -> Option<String> {
-        get(self.metrics, path)
+        http_get(&at(self.metrics), path)
     }
 
     fn is_ready(&self) -> Option<()> {
@@ -140,7 +119,7 @@ impl Replica {
             Signal::SIGTERM,
         )
         .unwrap();
-        until("it has ended", || self.child.try_wait().unwrap()).success()
+        eventually("it has ended", || self.child.try_wait().unwrap()).success()
     }
 }
 
@@ -215,7 +194,7 @@ impl Bed {
         let start = |port| Replica::start(dir.path(), &kubeconfig, port, &nowhere);
         let replicas = [start(ports[0]), start(ports[1])];
         for replica in &replicas {
-            until("a replica is ready", || replica.is_ready());
+            eventually("a replica is ready", || replica.is_ready());
         }
         Self {
             replicas: Mutex::new(replicas),
@@ -315,7 +294,7 @@ const CHANGE: [&str; 2] = ["changed=yes", DRY];
 fn the_operator_makes_changes_and_deletes_what_nobody_else_may() {
     let bed = Bed::shared();
     bed.etcd("operated", "a");
-    let made = until("all is made", || {
+    let made = eventually("all is made", || {
         let of = ["--namespace", "operated", "get"];
         let its = "--selector=app.kubernetes.io/part-of=a";
         let kinds = "serviceaccounts,services,configmaps,roles,rolebindings,statefulsets,\
@@ -352,13 +331,13 @@ fn the_operator_makes_changes_and_deletes_what_nobody_else_may() {
     let etcd = "etcds.druid.gardener.cloud";
     let patch = ["patch", etcd, "a", "--type=merge", "--patch", patch];
     bed.allows(PERSON, "operated", &patch);
-    until("the fifth member has a lease", || {
+    eventually("the fifth member has a lease", || {
         bed.asked(PERSON, "operated", &["get", "lease", "a-4"])
             .0
             .then_some(())
     });
     bed.allows(PERSON, "operated", &["delete", etcd, "a", "--timeout=20s"]);
-    until("all is gone", || {
+    eventually("all is gone", || {
         let get = ["get", "lease,configmap,statefulset", "--output=name"];
         let its = [
             "--namespace",
@@ -544,7 +523,7 @@ fn a_replica_that_ends_leaves_the_other_to_answer_and_files_are_read_again() {
     let kubeconfig = bed.dir.path().join("kubeconfig");
     let third = Replica::start(bed.dir.path(), &kubeconfig, [port, ports[1]], &files);
     // Nothing is there yet.
-    until("it says what it lacks", || {
+    eventually("it says what it lacks", || {
         let log = std::fs::read_to_string(&third.log).unwrap();
         log.contains("put tls.crt and tls.key there").then_some(())
     });
@@ -554,11 +533,11 @@ fn a_replica_that_ends_leaves_the_other_to_answer_and_files_are_read_again() {
         let bundle = base64(&authority.pem);
         bed.cluster
             .apply(&webhook(port, |it| it["caBundle"] = bundle.clone().into()));
-        until("it is asked", || {
+        eventually("it is asked", || {
             let (_, said) = bed.asked(PERSON, "apart", &change);
             said.contains(why).then_some(())
         });
-        until("it is ready", || third.is_ready());
+        eventually("it is ready", || third.is_ready());
     }
     let text = third.get("/metrics").unwrap();
     assert!(text.contains("etcddruid_webhook_certificate_expiry_timestamp_seconds"));

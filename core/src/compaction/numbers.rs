@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::outcome::{Conclusion, Failure, Outcome};
-use crate::agent::metrics::{Histogram, escaped, head};
+use crate::exposition::{Histogram, escaped, head, text};
 
 const JOBS: &str = "etcddruid_compaction_jobs_total";
 const FULL: &str = "etcddruid_compaction_full_snapshot_triggered_total";
@@ -94,10 +94,7 @@ impl Numbers {
 
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = self.write(&mut text);
-        text
+        text(|it| self.write(it))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use super::gates::{Gate, Gates, Stage};
-use crate::agent::metrics::{escaped, head};
+use crate::exposition::{escaped, head, text};
 
 /// What is told of the operator.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +22,7 @@ pub struct About<'a> {
 impl About<'_> {
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = self.write(&mut text);
-        text
+        text(|it| self.write(it))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::task::{State, Task};
-use crate::agent::metrics::{Histogram, escaped, head};
+use crate::exposition::{Histogram, escaped, head, text};
 
 const TOTAL: &str = "etcddruid_operator_tasks_total";
 /// Of so many Etcds tasks are counted apart; anybody can make one that names any.
@@ -55,10 +55,7 @@ impl Numbers {
 
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = self.write(&mut text);
-        text
+        text(|it| self.write(it))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {

@@ -143,8 +143,8 @@ pub enum Trouble {
     Undated,
     /// Nothing in the newest chain of backups is so old.
     #[error(
-        "no snapshot since the last full one is {0:#} old; choose a shorter compactionAge, or set a \
-         compactionRevision"
+        "how old revisions are is known by the snapshots since the last full one, and none of them is {0:#} \
+         old yet; make a task later or with a shorter compactionAge, or set a compactionRevision"
     )]
     NothingThatOld(SignedDuration),
     /// Not all members are well.

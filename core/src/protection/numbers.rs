@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use jiff::Timestamp;
 
 use super::verdict::Verdict;
-use crate::agent::metrics::head;
+use crate::exposition::{head, text};
 
 /// How requests ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,10 +68,7 @@ impl Numbers {
 
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = self.write(&mut text);
-        text
+        text(|it| self.write(it))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::conditions::{Kind, find};
 use super::members::State;
-use crate::agent::metrics::{escaped, head};
 use crate::api::EtcdStatus;
+use crate::exposition::{escaped, head, text};
 use crate::upgrade::ShownPhase;
 
 /// What is told of an Etcd.
@@ -99,10 +99,7 @@ impl Numbers {
 
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = self.write(&mut text);
-        text
+        text(|it| self.write(it))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {

@@ -86,7 +86,8 @@ pub(crate) fn operator_text() -> String {
     for state in [State::Succeeded, State::Failed, State::Rejected] {
         tasks.ended(&Task::of(&task), state, now);
     }
-    let webhook = numbers::Numbers::default();
+    let mut webhook = numbers::Numbers::default();
+    webhook.serves_until(now);
     let texts = [
         about.text(),
         etcds(now),

@@ -37,8 +37,8 @@ use wishes::{Rolls, Tasks};
 const TICK: Duration = Duration::from_millis(100);
 /// How often the API server is asked for everything.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it may take to be whole again, after the last fault: a container that died often is not
-/// started again for five minutes (the kubelet's back-off).
+/// How long it may take to be whole again, after the last fault: a roll of five members may have begun, of
+/// which one has to be restored.
 const WHOLE: Duration = Duration::from_mins(8);
 /// How long the last snapshot may take.
 const SNAPSHOT: Duration = Duration::from_mins(2);

@@ -26,6 +26,9 @@ pub(super) const MEMBERS: u32 = 3;
 pub(super) const VOLUMES: &str = "/tmp/hostpath_pv";
 /// The component that makes volumes.
 const PROVISIONER: &str = "kube-controller-manager";
+/// What runs containers, and how long it waits at most before it runs one again that has ended.
+const KUBELET: &str = "kubelet";
+const LONGEST_BACK_OFF: &str = "20s";
 /// What all volumes have.
 const VOLUMES_SIZE: &str = "size=6g,mode=777";
 /// Where backups are.
@@ -83,10 +86,24 @@ impl Stage {
         self.node
             .signal(PROVISIONER, rustix::process::Signal::KILL)?;
         self.node.start_again(PROVISIONER)?;
+        self.let_kubelet_hurry()?;
         let directory = self.clock();
         std::fs::create_dir_all(&directory)?;
         std::fs::copy(fake_clock, directory.join("libfaketime.so.1"))?;
         self.set_clock(0)
+    }
+
+    /// After a few kills of a container kubelet would keep it away for five minutes, in which nothing of it is
+    /// put to the test. Source: `crashLoopBackOff` of `kubelet.config.k8s.io/v1beta1`, Kubernetes v1.32.
+    fn let_kubelet_hurry(&mut self) -> Result<(), Box<dyn Error>> {
+        let path = self.node.layout().directory().join("kubelet.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        config["featureGates"] = json!({ "KubeletCrashLoopBackOffMax": true });
+        config["crashLoopBackOff"] = json!({ "maxContainerRestartPeriod": LONGEST_BACK_OFF });
+        std::fs::write(&path, config.to_string())?;
+        self.node.signal(KUBELET, rustix::process::Signal::KILL)?;
+        self.node.start_again(KUBELET)?;
+        Ok(())
     }
 
     fn clock(&self) -> PathBuf {

@@ -3,3 +3,4 @@
 
 mod image;
 mod takeover;
+mod webhook;

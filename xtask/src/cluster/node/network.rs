@@ -117,6 +117,11 @@ impl Network {
         for addresses in [self.pods(), self.services()] {
             ip(&["route", "add", &addresses, "via", &node])?;
         }
+        // What runs on the node itself, such as the API server, asks for services, too. They are turned to
+        // pods only once there is a way for them.
+        let mut inside = room.command("ip");
+        inside.args(["route", "add", &self.services(), "via", &machine]);
+        run(inside)?;
         Ok(())
     }
 

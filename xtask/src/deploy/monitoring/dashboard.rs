@@ -394,6 +394,72 @@ fn certificates() -> Vec<Panel> {
     )]
 }
 
+fn compaction() -> Vec<Panel> {
+    vec![
+        panel(
+            Shown::Lines,
+            "Events since the last full snapshot",
+            "none",
+            &[(
+                "max by (OF) (etcddruid_compaction_num_delta_events{CHOSEN})",
+                ETCD,
+            )],
+        ),
+        panel(
+            Shown::Lines,
+            "Compactions that ended within an hour",
+            "none",
+            &[
+                (
+                    "sum by (failureReason) (increase(etcddruid_compaction_jobs_total\
+                        {etcd_namespace=~\"$etcd_namespace\"}[1h]))",
+                    "by a Job, failure: {{failureReason}}",
+                ),
+                (
+                    "sum by (succeeded) (increase(etcddruid_compaction_full_snapshot_triggered_total\
+                        {etcd_namespace=~\"$etcd_namespace\"}[1h]))",
+                    "by a full snapshot, succeeded: {{succeeded}}",
+                ),
+            ],
+        ),
+        panel(
+            Shown::Lines,
+            "Time that a compaction takes (90 %)",
+            "s",
+            &[(
+                "histogram_quantile(0.9, sum by (etcd_namespace, le) \
+                    (increase(etcddruid_compaction_job_duration_seconds_bucket\
+                    {etcd_namespace=~\"$etcd_namespace\",succeeded=\"true\"}[1d])))",
+                "{{etcd_namespace}}",
+            )],
+        ),
+    ]
+}
+
+fn webhook() -> Vec<Panel> {
+    vec![
+        panel(
+            Shown::Lines,
+            "Requests per second, by the answer",
+            "ops",
+            &[(
+                "sum by (decision, code) \
+                    (rate(etcddruid_webhook_requests_total[$__rate_interval]))",
+                "{{decision}} ({{code}})",
+            )],
+        ),
+        panel(
+            Shown::Number,
+            "Time until its certificate expires",
+            "s",
+            &[(
+                "min(etcddruid_webhook_certificate_expiry_timestamp_seconds) - time()",
+                "webhook",
+            )],
+        ),
+    ]
+}
+
 /// The dashboard.
 pub fn dashboard() -> Value {
     let rows = [
@@ -406,7 +472,9 @@ pub fn dashboard() -> Value {
         ("Backups", backups()),
         ("Size of the database and fragmentation", databases()),
         ("Tasks", tasks()),
+        ("Compaction of snapshots", compaction()),
         ("Certificates", certificates()),
+        ("Webhook", webhook()),
     ];
     let (mut panels, mut y) = (Vec::new(), 0);
     for (title, row) in rows {

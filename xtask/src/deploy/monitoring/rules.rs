@@ -167,6 +167,25 @@ fn backups() -> Vec<Alert> {
                 log of the sidecars: `kubectl logs -n {etcd_namespace} -c backup-restore -l \
                 app.kubernetes.io/part-of={etcd_name} --prefix`.",
         },
+        Alert {
+            name: "EtcdSnapshotCompactionFailing",
+            severity: Severity::Warning,
+            lasts: "1h",
+            expression: format!(
+                "{} == 1",
+                each(
+                    "max",
+                    "druid_etcd_condition{type=\"LastSnapshotCompactionSucceeded\",status=\"False\"}"
+                )
+            ),
+            summary: "Snapshots of Etcd {etcd} are not compacted",
+            description: "For an hour no compaction of its snapshots has succeeded, nor a full snapshot in \
+                its place. Nothing is lost, but a restore has more and more deltas to read.",
+            runbook: "See why: `kubectl get etcd {of} -o yaml` (the condition \
+                LastSnapshotCompactionSucceeded). Try it now, and be told: `kubectl druid snapshot {of} \
+                --compacted --wait`. Most often the Job has too little memory, time \
+                (spec.backup.snapshotCompaction) or room for its pod.",
+        },
     ]
 }
 
@@ -246,6 +265,40 @@ fn operator() -> Vec<Alert> {
     }]
 }
 
+fn webhook() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "DruidWebhookFailing",
+            severity: Severity::Warning,
+            lasts: "10m",
+            expression: "sum(rate(etcddruid_webhook_requests_total{decision=\"failed\"}[5m])) > 0"
+                .to_owned(),
+            summary: "The webhook that protects what belongs to Etcds has no answers",
+            description: "Requests to change or delete such objects are refused without a verdict, those of \
+                Kubernetes' own controllers, too.",
+            runbook: "See why: `kubectl logs -n druid-system deployment/druid | grep 'no answer'`. If \
+                somebody is blocked who should not be, and it cannot be mended soon, take the webhook away: \
+                `kubectl delete validatingwebhookconfiguration druid-webhook`. Etcds are served on, without that \
+                protection.",
+        },
+        Alert {
+            name: "DruidWebhookCertificateExpires",
+            severity: Severity::Critical,
+            lasts: "10m",
+            expression: format!(
+                "min(etcddruid_webhook_certificate_expiry_timestamp_seconds) - time() < {} * 86400",
+                3
+            ),
+            summary: "The certificate of the webhook that protects what belongs to Etcds expires",
+            description: "Once it has expired, nobody can change or delete such objects. One of the operator's \
+                own is renewed a month before; the files in server.webhooks.serverCertDir are their \
+                issuer's to renew.",
+            runbook: "`kubectl logs -n druid-system deployment/druid | grep certificate` says what stands \
+                against it. An own certificate is made anew when its Secret is deleted.",
+        },
+    ]
+}
+
 /// The `PrometheusRule`.
 pub fn rules() -> Value {
     let groups = [
@@ -255,6 +308,7 @@ pub fn rules() -> Value {
         ("druid-databases", databases()),
         ("druid-certificates", certificates()),
         ("druid-operator", operator()),
+        ("druid-webhook", webhook()),
     ];
     let groups: Vec<_> = groups
         .into_iter()
