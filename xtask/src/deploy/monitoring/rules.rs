@@ -285,10 +285,9 @@ fn webhook() -> Vec<Alert> {
             name: "DruidWebhookCertificateExpires",
             severity: Severity::Critical,
             lasts: "10m",
-            expression: format!(
-                "min(etcddruid_webhook_certificate_expiry_timestamp_seconds) - time() < {} * 86400",
-                3
-            ),
+            expression:
+                "min(etcddruid_webhook_certificate_expiry_timestamp_seconds) - time() < 3 * 86400"
+                    .to_owned(),
             summary: "The certificate of the webhook that protects what belongs to Etcds expires",
             description: "Once it has expired, nobody can change or delete such objects. One of the operator's \
                 own is renewed a month before; the files in server.webhooks.serverCertDir are their \

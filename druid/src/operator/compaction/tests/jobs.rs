@@ -117,11 +117,7 @@ async fn nothing_begins_while_a_task_or_an_upgrade_is_under_way() {
 async fn the_job_of_somebody_else_is_left_alone() {
     let room = Room::new("foreign-job").await;
     room.etcd("main", 1, 100).await;
-    let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "restartPolicy": "Never" });
-    room.create::<Job>(json!({
-        "metadata": { "name": "main-compactor" }, "spec": { "template": { "spec": pod } },
-    }))
-    .await;
+    room.job_with("main", json!({})).await;
     let _operator = room.operator();
     a_while().await;
     let job = room.read::<Job>("main-compactor").await;
@@ -140,23 +136,18 @@ async fn the_job_of_a_task_is_waited_for_and_makes_room_when_it_is_over() {
     let done = json!({ "state": "Succeeded", "lastTransitionTime": "2026-11-24T10:00:00Z" });
     room.patch_status::<EtcdOpsTask>("task", done).await;
     let uid = &room.read::<EtcdOpsTask>("task").await["metadata"]["uid"];
-    let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "restartPolicy": "Never" });
-    room.create::<Job>(json!({
-        "metadata": {
-            "name": "main-compactor",
-            "labels": {
-                "app.kubernetes.io/managed-by": "etcd-druid",
-                "app.kubernetes.io/part-of": "main",
-                "app.kubernetes.io/component": "etcd-snapshot-compaction-job",
-            },
-            "ownerReferences": [{
-                "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
-                "name": "task", "uid": uid,
-            }],
+    let metadata = json!({
+        "labels": {
+            "app.kubernetes.io/managed-by": "etcd-druid",
+            "app.kubernetes.io/part-of": "main",
+            "app.kubernetes.io/component": "etcd-snapshot-compaction-job",
         },
-        "spec": { "template": { "spec": pod } },
-    }))
-    .await;
+        "ownerReferences": [{
+            "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
+            "name": "task", "uid": uid,
+        }],
+    });
+    room.job_with("main", metadata).await;
     let job = room.read::<Job>("main-compactor").await;
     let _operator = room.operator();
     a_while().await;

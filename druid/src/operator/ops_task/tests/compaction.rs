@@ -75,11 +75,7 @@ async fn the_job_of_a_task_before_makes_room_and_one_that_runs_is_waited_for() {
 async fn a_job_of_somebody_else_is_left_alone_and_named() {
     let room = Room::new("taken-name").await;
     room.etcd("main", 1, 1).await;
-    let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "restartPolicy": "Never" });
-    room.create::<Job>(json!({
-        "metadata": { "name": "main-compactor" }, "spec": { "template": { "spec": pod } },
-    }))
-    .await;
+    room.job_with("main", json!({})).await;
     let _operator = room.bed.operator();
     let config = json!({ COMPACTS: {}});
     room.bed.task("t", "main", config, 3600).await;
