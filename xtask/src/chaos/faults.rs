@@ -287,17 +287,22 @@ fn inflict_around(fault: Fault, stage: &Stage, seen: &Seen) -> Result<Option<Cur
     Ok(cure)
 }
 
-/// Lets one pod's answers to others go nowhere, and what it asks them.
+/// Lets one pod's answers to others go nowhere, and what it asks them: all of them, or none.
 fn part(it: &Member, others: &[Member]) -> Result<Vec<(Pid, IpAddr)>, Impossible> {
     // The pod's network is there as long as this process, whatever becomes of its containers.
     let holds = *running(&it.uid, "pause", None)?.first().ok_or("no pod")?;
-    let mut parted = Vec::new();
-    for other in others {
-        let ip = other.ip.ok_or("the other one has no address")?;
-        route(holds, "add", ip)?;
-        parted.push((holds, ip));
+    let addresses = others.iter().map(|other| other.ip);
+    let addresses: Option<Vec<_>> = addresses.collect();
+    let addresses = addresses.ok_or("the other one has no address")?;
+    for (made, ip) in addresses.iter().enumerate() {
+        if let Err(why) = route(holds, "add", *ip) {
+            for ip in &addresses[..made] {
+                route(holds, "del", *ip)?;
+            }
+            return Err(why);
+        }
     }
-    Ok(parted)
+    Ok(addresses.into_iter().map(|ip| (holds, ip)).collect())
 }
 
 fn route(holds: Pid, verb: &str, ip: IpAddr) -> Result<(), Impossible> {
@@ -313,8 +318,11 @@ fn heal(cure: &Cure, stage: &mut Stage) -> Result<(), Box<dyn Error>> {
         Cure::Resume(all) => signal(all, Signal::SIGCONT),
         Cure::Connect(all) => {
             for (holds, ip) in all {
+                let healed = route(*holds, "del", *ip);
                 // The pod may be another one by now, with a network of its own.
-                let _ = route(*holds, "del", *ip);
+                if processes::is_there(*holds) {
+                    healed?;
+                }
             }
         }
         Cure::StartApiServer => stage.node.start_again(API_SERVER)?,

@@ -25,6 +25,11 @@ pub fn runs(process: Pid, command: &str) -> bool {
     line.split(|it| *it == 0).nth(1) == Some(command.as_bytes())
 }
 
+/// Whether it has not ended, nor is about to: one that has, and was not waited for, has no line.
+pub fn is_there(process: Pid) -> bool {
+    std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
 /// It may have ended meanwhile.
 pub fn signal(process: Pid, signal: Signal) {
     let _ = kill(process, signal);
