@@ -2,8 +2,9 @@
 //!
 //! The operator writes an instruction into an annotation of the member's lease; the sidecar reads it
 //! before etcd starts, follows it, and reports in another annotation. Both survive whoever wrote them.
-//! What was carried out is remembered on the volume too ([`Instruction::is_done`]), so that it is done
-//! once for each volume, however often the pod restarts, and again on a volume that is new.
+//! What was begun and what was carried out is remembered on the volume too ([`Memory`]), so that it is done
+//! once for each volume, however often the pod restarts, and again on a volume that is new
+//! ([`Instruction::follow`]).
 
 use std::fmt;
 
@@ -57,6 +58,34 @@ pub struct Instruction {
     /// The uid of the `PersistentVolumeClaim` that has to go first. It is for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
+    /// The order that this one takes back, unless that was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revokes: Option<Order>,
+}
+
+/// What a volume remembers of the last instruction that changed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// For which task.
+    pub task: String,
+    /// What was done.
+    pub order: Order,
+    /// Whether it was begun, and is not known to be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
+}
+
+/// What a member does about an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Nothing: it was done on this volume.
+    Done,
+    /// It waits.
+    Hold,
+    /// It carries out what it is told.
+    Obey(Order),
+    /// It ends what it has begun, although that may have been taken back.
+    End(Order),
 }
 
 /// What a member holds.
@@ -80,6 +109,9 @@ pub enum Holding {
         index: u64,
         /// The newest revision that it may reach, counting what is in the log alone.
         revision: i64,
+        /// The recovery that made it what it is, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<Memory>,
     },
 }
 
@@ -108,6 +140,9 @@ pub struct Report {
     pub task: String,
     /// Of which order.
     pub order: Order,
+    /// The order that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revokes: Option<Order>,
     /// How it goes.
     #[serde(flatten)]
     pub course: Course,
@@ -126,6 +161,17 @@ impl Instruction {
             order,
             pod: None,
             volume: None,
+            revokes: None,
+        }
+    }
+
+    /// Takes an order of a task back. The pod that may be carrying it out goes first, so that it was begun
+    /// or never will be.
+    pub fn revoking(task: &str, order: Order, pod: Option<String>) -> Self {
+        Self {
+            pod,
+            revokes: Some(order),
+            ..Self::new(task, Order::Hold)
         }
     }
 
@@ -143,13 +189,14 @@ impl Instruction {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The merge patch of a lease: what its member is told, or that it is told nothing any more.
-    pub fn patch(told: Option<&Self>) -> Value {
-        let annotations = match told {
-            Some(told) => json!({INSTRUCTION: told.to_text()}),
-            None => json!({INSTRUCTION: null, REPORT: null}),
-        };
-        json!({"metadata": {"annotations": annotations}})
+    /// The merge patch of a lease: what its member is told, or that it is told nothing any more. What it
+    /// has reported goes. `version`: the resource version at which the lease was looked at; the patch is
+    /// refused if it has changed since, as somebody may have told it something else.
+    pub fn patch(told: Option<&Self>, version: Option<&str>) -> Value {
+        json!({"metadata": {
+            "resourceVersion": version,
+            "annotations": { INSTRUCTION: told.map(Self::to_text), REPORT: null },
+        }})
     }
 
     /// What a lease says, if anything.
@@ -161,12 +208,18 @@ impl Instruction {
         text.map(Self::parse).transpose()
     }
 
-    /// Whether it was carried out on the volume that remembers `done`. Who has done anything for a task
-    /// has nothing to wait for in it.
-    pub fn is_done(&self, done: Option<&Self>) -> bool {
-        done.is_some_and(|done| {
-            done.task == self.task && (done.order == self.order || self.order == Order::Hold)
-        })
+    /// What to do about it on a volume that remembers this. Who has done anything for a task has nothing to
+    /// wait for in it, and who has begun something ends it: what it has changed by then is not known.
+    pub fn follow(&self, memory: Option<&Memory>) -> Follow {
+        let ours = memory.filter(|it| it.task == self.task);
+        match (ours, self.order) {
+            (Some(memory), Order::Hold) if memory.begun => Follow::End(memory.order),
+            (Some(_), Order::Hold) => Follow::Done,
+            (Some(memory), order) if memory.order == order && memory.begun => Follow::End(order),
+            (Some(memory), order) if memory.order == order => Follow::Done,
+            (None, Order::Hold) => Follow::Hold,
+            (_, order) => Follow::Obey(order),
+        }
     }
 
     /// The report on it.
@@ -174,7 +227,52 @@ impl Instruction {
         Report {
             task: self.task.clone(),
             order: self.order,
+            revokes: self.revokes,
             course,
+        }
+    }
+
+    /// What the volume remembers once this order is begun for it.
+    pub fn begin(&self, order: Order) -> Memory {
+        Memory {
+            task: self.task.clone(),
+            order,
+            begun: true,
+        }
+    }
+}
+
+impl Memory {
+    /// The same, carried out.
+    #[must_use]
+    pub fn done(self) -> Self {
+        Self {
+            begun: false,
+            ..self
+        }
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// As a file on the volume has it.
+    pub fn to_text(&self) -> String {
+        // Strings and a word: this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Order {
+    /// Whether it makes a cluster of its own out of a member.
+    pub fn founds(self) -> bool {
+        match self {
+            Self::Alone | Self::Restore => true,
+            Self::Hold | Self::Join => false,
         }
     }
 }
@@ -193,8 +291,8 @@ impl Report {
 }
 
 impl Holding {
-    /// Of a log and the newest revision that it may lead to.
-    pub fn data(standing: &Standing, revision: i64) -> Self {
+    /// Of a log, the newest revision that it may lead to, and what its volume remembers.
+    pub fn data(standing: &Standing, revision: i64, made: Option<Memory>) -> Self {
         if !standing.votes {
             let why = format!("member {} is a learner", standing.member);
             return Self::Broken { why };
@@ -204,6 +302,7 @@ impl Holding {
             term: standing.last.term,
             index: standing.last.index,
             revision,
+            made: made.filter(|it| it.order.founds()),
         }
     }
 }
@@ -252,6 +351,7 @@ mod tests {
             term: 2,
             index: 9,
             revision: 7,
+            made: Some(told.begin(Order::Alone).done()),
         };
         let why = "w".to_owned();
         for course in [
@@ -274,18 +374,62 @@ mod tests {
     #[test]
     fn an_order_is_carried_out_once_for_each_volume_and_task() {
         let of = |task: &str, order| Instruction::new(task, order);
-        for order in [Order::Hold, Order::Alone, Order::Restore, Order::Join] {
-            assert!(!of("t", order).is_done(None));
-            assert!(!of("t", order).is_done(Some(&of("before", order))));
-            assert!(of("t", order).is_done(Some(&of("t", order))));
+        let done = |order| of("t", order).begin(order).done();
+        for order in [Order::Alone, Order::Restore, Order::Join] {
+            let told = of("t", order);
+            assert_eq!(told.follow(None), Follow::Obey(order));
+            let before = of("before", order).begin(order).done();
+            assert_eq!(told.follow(Some(&before)), Follow::Obey(order));
+            assert_eq!(told.follow(Some(&told.begin(order))), Follow::End(order));
+            assert_eq!(told.follow(Some(&done(order))), Follow::Done);
+            // Who has done anything for it does not wait.
+            assert_eq!(
+                of("t", Order::Hold).follow(Some(&done(order))),
+                Follow::Done
+            );
+            let hold = of("t", Order::Hold).follow(Some(&before));
+            assert_eq!(hold, Follow::Hold);
         }
-        assert!(of("t", Order::Hold).is_done(Some(&of("t", Order::Join))));
+        assert_eq!(of("t", Order::Hold).follow(None), Follow::Hold);
         // The survivor was behind the backup.
-        assert!(!of("t", Order::Restore).is_done(Some(&of("t", Order::Alone))));
+        let restore = of("t", Order::Restore).follow(Some(&done(Order::Alone)));
+        assert_eq!(restore, Follow::Obey(Order::Restore));
         let for_another_pod = Instruction {
             pod: Some("p".to_owned()),
             ..of("t", Order::Join)
         };
-        assert!(for_another_pod.is_done(Some(&of("t", Order::Join))));
+        assert_eq!(
+            for_another_pod.follow(Some(&done(Order::Join))),
+            Follow::Done
+        );
+    }
+
+    #[test]
+    fn what_is_taken_back_is_ended_if_it_was_begun() {
+        for order in [Order::Alone, Order::Restore] {
+            let revoking = Instruction::revoking("t", order, None);
+            let begun = revoking.begin(order);
+            assert_eq!(revoking.follow(None), Follow::Hold);
+            assert_eq!(revoking.follow(Some(&begun)), Follow::End(order));
+            assert_eq!(revoking.follow(Some(&begun.done())), Follow::Done);
+            // An answer to what was asked before says nothing of it.
+            let holds = |told: &Instruction| {
+                told.report(Course::Holds {
+                    data: Holding::Nothing,
+                })
+            };
+            assert_ne!(holds(&revoking), holds(&Instruction::new("t", Order::Hold)));
+        }
+    }
+
+    #[test]
+    fn a_volume_remembers_what_it_was_told_before_this_release_too() {
+        let memory = Instruction::new("t", Order::Restore).begin(Order::Restore);
+        assert_eq!(Memory::parse(&memory.to_text()).unwrap(), memory);
+        let done = memory.done();
+        let text = r#"{"task":"t","order":"Restore","pod":"p"}"#;
+        assert_eq!(Memory::parse(text).unwrap(), done);
+        assert_eq!(done.to_text(), r#"{"task":"t","order":"Restore"}"#);
+        assert!(Memory::parse("").is_err());
     }
 }

@@ -33,10 +33,13 @@ pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
 pub use obstacle::Obstacle;
 pub use progress::Progress;
-pub use recovery::{Backup, Held, Next as Recover, Place, Recovery, Seen as Survivors};
+pub use recovery::{
+    Backup, Deletion, Held, Next as Recover, Phase, Place, Recovery, Seen as Recovering, TRIAL,
+    There, WindUp, wind_up,
+};
 pub use seen::{
     CA_VOLUME, Cluster, EtcdSeen, Queue, Queued, Sidecar, at_work, ca_certificates, ca_secret,
-    next_in_line, under_way,
+    next_in_line, recovering, under_way,
 };
 pub use status::Told;
 pub use task::{Kind, Operation, Owner, Stage, State, Take, Task, Unsupported};
@@ -91,6 +94,8 @@ pub struct Observed<'a> {
     pub work: &'a Work,
     /// How far it is with it.
     pub progress: &'a Progress,
+    /// Whether nothing that it has told members is left: only a recovery tells them anything.
+    pub wound_up: bool,
 }
 
 /// What this process does for a task. It is lost with the process.
@@ -161,6 +166,8 @@ pub enum Act {
     Note,
     /// The turn of this task is over: what is under way for it is given up.
     Forget,
+    /// Take back what it has told members, as far as that is due, and decide again: see [`wind_up`].
+    WindUp,
 }
 
 /// What to write, and then to do.
@@ -224,6 +231,7 @@ impl Round<'_> {
                 act: Some(Act::Forget),
                 ..self.write(&Change::cleanup())
             },
+            Work::None if task.finalizer && !self.seen.wound_up => act(Act::WindUp),
             Work::None if task.finalizer => act(Act::RemoveFinalizer),
             Work::None => Decision::default(),
             Work::Held | Work::Answered { .. } | Work::Failed { .. } => act(Act::Forget),
@@ -240,6 +248,7 @@ impl Round<'_> {
             Work::Held | Work::Running | Work::Answered { .. } | Work::Failed { .. } => {
                 act(Act::Forget)
             }
+            Work::None if !self.seen.wound_up => act(Act::WindUp),
             Work::None if self.now >= until => act(Act::Delete),
             Work::None => again(until),
         })

@@ -13,6 +13,12 @@ pub enum Obstacle {
          joins again by itself"
     )]
     QuorumThere(MemberName),
+    /// It is there again.
+    #[error(
+        "{0} answers with a quorum behind it again: the members start as they were; a member that is down \
+         comes back or joins again by itself"
+    )]
+    QuorumBack(MemberName),
     /// By their kubelets there is a quorum, and nobody answers the operator.
     #[error(
         "the pods of {0} are ready, so there is a quorum, but no member answers the operator: nothing was \
@@ -55,7 +61,11 @@ pub enum Obstacle {
     #[error("no member holds data, and there is no backup: there is nothing to recover from")]
     NothingLeft,
     /// The first member does not come up.
-    #[error("it waited too long for {0}; see the logs of its pod, and make a new task")]
+    #[error(
+        "it waited too long for {0}; see the logs and the events of its pod: if it serves after all, the \
+         others join it by themselves, and if it has not begun, all start as they were; a new task is for \
+         when its pod cannot come up"
+    )]
     NoSeed(String),
     /// The others do not come up. They were told, and join as soon as they can.
     #[error(
@@ -75,7 +85,9 @@ impl Obstacle {
     /// The code in `status.lastErrors`.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::QuorumThere(_) | Self::Unreached(_) => "ERR_QUORUM_NOT_LOST",
+            Self::QuorumThere(_) | Self::QuorumBack(_) | Self::Unreached(_) => {
+                "ERR_QUORUM_NOT_LOST"
+            }
             Self::NoBackup | Self::Unverified(_) => "ERR_BACKUP_NOT_VERIFIED",
             Self::NotStopped(_) | Self::Unheard(_) => "ERR_MEMBERS_NOT_HELD",
             Self::TwoClusters(_, _) | Self::NothingLeft => "ERR_NOTHING_TO_RECOVER_FROM",
@@ -89,7 +101,8 @@ impl Obstacle {
             Self::QuorumThere(_) | Self::Unreached(_) | Self::NoBackup | Self::Unverified(_) => {
                 true
             }
-            Self::NotStopped(_)
+            Self::QuorumBack(_)
+            | Self::NotStopped(_)
             | Self::Unheard(_)
             | Self::TwoClusters(_, _)
             | Self::NothingLeft
@@ -102,7 +115,7 @@ impl Obstacle {
     /// What it is, in a few words.
     pub fn message(&self) -> &'static str {
         match self {
-            Self::QuorumThere(_) | Self::Unreached(_) => "quorum is not lost",
+            Self::QuorumThere(_) | Self::QuorumBack(_) | Self::Unreached(_) => "quorum is not lost",
             Self::NoBackup | Self::Unverified(_) => "backup is not verified",
             Self::NotStopped(_) | Self::Unheard(_) => "members cannot be held",
             Self::TwoClusters(_, _) | Self::NothingLeft => "nothing to recover from",

@@ -12,27 +12,37 @@
 //!    restores the backup. That one is the seed.
 //! 4. Once the seed serves, and the status says what it was started with, the others get new volumes if
 //!    that is wanted, and join it as learners.
-//! 5. Once all vote and hold the same data, the instructions are taken away.
+//! 5. Once all vote and hold the same data, it is done.
 //!
-//! Up to 3 it can be given up, and the members start as they were. After it there is no way back, and
-//! none is needed: what the others held is on their volumes until they join.
+//! What is left of the instructions then, or whenever it ends before, [`wind_up`] takes away. Each part
+//! ([`Phase`]) has its own patience, which begins anew in an operator that takes over.
+
+mod place;
+mod source;
+mod winding_up;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use place::{Held, Place};
+pub use winding_up::{WindUp, wind_up};
 
 use super::obstacle::Obstacle;
 use super::task::Unsupported;
-use crate::agent::recovery::{Course, Holding, Instruction, Order, Report};
+use crate::agent::recovery::{Course, Instruction, Order};
 use crate::api::{RecoverFromQuorumLoss, TaskResult};
 use crate::duration::GoDuration;
 use crate::member::MemberName;
 use crate::observed::{Answer, Answered, Etcd, Hashes};
-use crate::reconcile;
+use place::uid;
+use source::source;
+
+/// For the largest backup to be restored on trial.
+pub const TRIAL: SignedDuration = SignedDuration::from_mins(30);
+/// How often at least it is tried to have the backup restored on trial.
+const TRIALS: u32 = 2;
 
 /// What may be done, and how patiently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,34 +59,6 @@ pub struct Recovery {
     pub whole: SignedDuration,
 }
 
-/// A place in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its pod, if there is one.
-    pub pod: Option<Held>,
-    /// Its claim of a volume, if there is one.
-    pub claim: Option<Held>,
-    /// Why its volume cannot be had, if that is known: its data is lost.
-    pub lost: Option<String>,
-    /// What it is told.
-    pub told: Option<Instruction>,
-    /// What it reports.
-    pub says: Option<Report>,
-}
-
-/// An object that may have to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// What it never shares with another of the same name.
-    pub uid: String,
-    /// Whether it is being deleted.
-    pub leaves: bool,
-    /// Whether it is a pod of which a container has ever started: its etcd may run.
-    pub ran: bool,
-    /// Whether it is a pod that its kubelet calls ready: its etcd has had a quorum behind it just now.
-    pub ready: bool,
-}
-
 /// The backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backup {
@@ -84,26 +66,29 @@ pub enum Backup {
     NotAsked,
     /// There is none.
     None,
+    /// Nobody could say, so often; why. It is asked again.
+    Later {
+        /// How often.
+        tries: u32,
+        /// Why.
+        why: String,
+    },
     /// It could not be read, or not restored; why.
     Unverified(String),
     /// It was restored on trial up to this revision.
     Restorable {
         /// The revision.
         revision: i64,
-        /// When the newest part of it was written.
-        written: Timestamp,
+        /// When the newest part of it was written, if that is still known.
+        written: Option<Timestamp>,
     },
 }
 
-/// What is known at one moment.
-#[derive(Clone, Debug)]
-pub struct Seen<'a> {
+/// What there is of a cluster at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct There<'a> {
     /// The uid of the task.
     pub task: &'a str,
-    /// When it was begun.
-    pub began: Timestamp,
-    /// The present.
-    pub now: Timestamp,
     /// What its status says of the result so far.
     pub result: &'a TaskResult,
     /// The places of all members.
@@ -112,10 +97,34 @@ pub struct Seen<'a> {
     pub etcd: &'a Etcd,
     /// Who answers a linearizable read, and so has a quorum behind it; and the revision that it told.
     pub serving: &'a BTreeMap<MemberName, i64>,
+}
+
+/// What is known at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// What there is.
+    pub there: There<'a>,
+    /// Since when this process has found it in its phase.
+    pub since: Timestamp,
+    /// The present.
+    pub now: Timestamp,
     /// The backup.
     pub backup: &'a Backup,
     /// The members' data, if it was compared.
     pub hashes: Option<&'a Hashes>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing was changed.
+    Admission,
+    /// Members are told to hold.
+    Holding,
+    /// One is told what to begin with.
+    Founding,
+    /// It has begun, and the status says so.
+    Joining,
 }
 
 /// What comes next.
@@ -123,22 +132,27 @@ pub struct Seen<'a> {
 pub enum Next {
     /// Let a sidecar restore the backup on trial.
     VerifyBackup,
-    /// Write these into the leases.
-    Tell(BTreeMap<MemberName, Instruction>),
-    /// Delete the pod with this uid.
-    DeletePod(MemberName, String),
-    /// Delete the claim with this uid.
-    DeleteClaim(MemberName, String),
+    /// Write these into the leases; `None` takes away what is there.
+    Tell(BTreeMap<MemberName, Option<Instruction>>),
+    /// Delete a pod or a claim.
+    Delete(Deletion),
     /// Let the status say this before anything else is done.
     Record(Box<TaskResult>),
     /// Compare the members' data.
     Compare,
     /// Look again soon; what it waits for.
     Wait(String),
-    /// Take the instructions of the task away.
-    Clear,
     /// All is done.
     Finished,
+}
+
+/// What of a member has to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// The pod with this uid.
+    Pod(MemberName, String),
+    /// The claim with this uid.
+    Claim(MemberName, String),
 }
 
 impl Recovery {
@@ -154,132 +168,179 @@ impl Recovery {
 
     /// How long all of it may take. What is late is told by a more exact reason before.
     pub(super) fn limit(&self) -> SignedDuration {
-        let margin = SignedDuration::from_secs(30);
-        later(later(self.seeding(), self.whole), margin)
+        let margin = SignedDuration::from_mins(1);
+        let parts = [
+            later(TRIAL, self.pod),
+            self.saying(),
+            self.founding(),
+            self.whole,
+            margin,
+        ];
+        parts.into_iter().fold(SignedDuration::ZERO, later)
     }
 
     /// Decides what is next.
     ///
     /// # Errors
-    /// Why it cannot go on. Unless one [`Place::is_seed`], the members are to be released then.
+    /// Why it cannot go on.
     pub fn next(&self, seen: &Seen<'_>) -> Result<Next, Obstacle> {
-        if let Some(deletion) = deletion(seen) {
-            return Ok(deletion);
+        if let Some(deletion) = deletion(&seen.there, |_| true) {
+            return Ok(Next::Delete(deletion));
         }
-        match seen.seed() {
-            Some((name, place)) => self.after(seen, name, place),
-            // It was done, and the instructions are taken away.
-            None if seen.result.recovered_from.is_some() => Ok(Next::Finished),
-            None => self.before(seen),
+        match (seen.there.phase(), seen.there.seed()) {
+            (Phase::Joining, _) => self.join(seen),
+            (Phase::Founding, Some((seed, place))) => self.found(seen, seed, place),
+            (Phase::Founding | Phase::Holding, _) => self.hold(seen),
+            (Phase::Admission, _) => self.admit(seen),
         }
     }
 
-    /// There is no seed yet.
-    fn before(&self, seen: &Seen<'_>) -> Result<Next, Obstacle> {
-        if let Some((member, _)) = seen.serving.first_key_value() {
+    /// Nothing was changed, and nothing is before all is known.
+    fn admit(&self, seen: &Seen<'_>) -> Result<Next, Obstacle> {
+        if let Some((member, _)) = seen.there.serving.first_key_value() {
             return Err(Obstacle::QuorumThere(member.clone()));
         }
-        match seen.backup {
-            Backup::NotAsked => return Ok(Next::VerifyBackup),
-            Backup::None if !self.allow_data_loss => return Err(Obstacle::NoBackup),
-            Backup::Unverified(why) if !self.allow_data_loss => {
-                return Err(Obstacle::Unverified(why.clone()));
-            }
-            Backup::None | Backup::Unverified(_) | Backup::Restorable { .. } => {}
+        if let Some(next) = self.verified(seen)? {
+            return Ok(next);
         }
         // That nobody answers may be the fault of what is between us and them.
         let ready = seen.named(|place| place.pod.as_ref().is_some_and(|it| it.ready));
-        let begun = seen
-            .places
-            .values()
-            .any(|it| it.told_by(seen.task).is_some());
-        if !ready.is_empty() && !begun {
+        if !ready.is_empty() {
             let waits =
                 format!("the pods of {ready}, which are ready, to answer or to be ready no more");
             return seen.wait(self.stop, waits, || Obstacle::Unreached(ready));
+        }
+        Ok(Next::Tell(self.holds(seen)))
+    }
+
+    /// Whether the backup is good, as far as it has to be. Whoever takes over has what the status says of it.
+    fn verified(&self, seen: &Seen<'_>) -> Result<Option<Next>, Obstacle> {
+        let unverified = |why: &str| {
+            if self.allow_data_loss {
+                Ok(None)
+            } else {
+                Err(Obstacle::Unverified(why.to_owned()))
+            }
+        };
+        match seen.backup {
+            Backup::NotAsked => Ok(Some(Next::VerifyBackup)),
+            Backup::Later { tries, why } => {
+                if *tries < TRIALS || seen.within(self.pod) {
+                    return Ok(Some(Next::VerifyBackup));
+                }
+                unverified(why)
+            }
+            Backup::None if !self.allow_data_loss => Err(Obstacle::NoBackup),
+            Backup::Unverified(why) => unverified(why),
+            Backup::None => Ok(None),
+            Backup::Restorable { revision, .. } => {
+                let known = seen.there.result.backup_revision == Some(*revision);
+                Ok((!known).then(|| {
+                    Next::Record(Box::new(TaskResult {
+                        backup_revision: Some(*revision),
+                        ..seen.there.result.clone()
+                    }))
+                }))
+            }
+        }
+    }
+
+    /// All members are to wait, and to say what they hold; then one is told what to begin with.
+    fn hold(&self, seen: &Seen<'_>) -> Result<Next, Obstacle> {
+        let there = &seen.there;
+        if let Some((member, _)) = there.serving.first_key_value() {
+            return Err(Obstacle::QuorumBack(member.clone()));
         }
         let holds = self.holds(seen);
         if !holds.is_empty() {
             return Ok(Next::Tell(holds));
         }
-        let stopping = seen.named(|place| place.is_stopping(seen.task));
+        let stopping = seen.named(|place| place.is_stopping(there.task));
         if !stopping.is_empty() {
             return seen.wait(self.stop, format!("the pods of {stopping} to stop"), || {
                 Obstacle::NotStopped(stopping)
             });
         }
-        let silent = |place: &Place| holding(place, seen).is_none();
+        let silent = |place: &Place| place.holding(there.task).is_none();
         let unheard = seen.named(|it| silent(it) && (it.lost.is_none() || it.runs()));
         if !unheard.is_empty() {
-            let limit = later(self.stop, self.pod);
             let waits = format!("{unheard} to say what they hold");
-            let waited = seen.wait(limit, waits, || Obstacle::Unheard(unheard));
+            let waited = seen.wait(self.saying(), waits, || Obstacle::Unheard(unheard));
             // One whose etcd may run is never counted as lost.
-            let running = seen.places.values().any(|it| silent(it) && it.runs());
+            let running = there.places.values().any(|it| silent(it) && it.runs());
             if waited.is_ok() || !self.allow_data_loss || running {
                 return waited;
             }
         }
-        let (seed, order) = source(seen)?;
-        let told = Instruction::new(seen.task, order);
-        Ok(Next::Tell(BTreeMap::from([(seed, told)])))
+        if let (Backup::NotAsked | Backup::Later { .. }, Some(next)) =
+            (seen.backup, self.verified(seen)?)
+        {
+            return Ok(next);
+        }
+        let (seed, order) = source(there.task, there.places, seen.backup)?;
+        let told = Instruction::new(there.task, order);
+        Ok(Next::Tell(BTreeMap::from([(seed, Some(told))])))
     }
 
     /// Whom to tell to hold: everybody, and once more, with its pod, one that may have started before it
     /// was told.
-    fn holds(&self, seen: &Seen<'_>) -> BTreeMap<MemberName, Instruction> {
+    fn holds(&self, seen: &Seen<'_>) -> BTreeMap<MemberName, Option<Instruction>> {
+        let task = seen.there.task;
         let late = !seen.within(self.stop);
-        let to_tell = |place: &Place| match place.told_by(seen.task) {
+        let to_tell = |place: &Place| match place.told_by(task) {
             None => true,
             Some(told) => {
-                late && told.pod.is_none() && place.runs() && holding(place, seen).is_none()
+                late && told.pod.is_none() && place.runs() && place.holding(task).is_none()
             }
         };
-        let all = seen.places.iter().filter(|(_, place)| to_tell(place));
+        let all = seen.there.places.iter();
+        let all = all.filter(|(_, place)| to_tell(place));
         let hold = |(name, place): (&MemberName, &Place)| {
             let told = Instruction {
                 pod: uid(place.pod.as_ref()),
-                ..Instruction::new(seen.task, Order::Hold)
+                ..Instruction::new(task, Order::Hold)
             };
-            (name.clone(), told)
+            (name.clone(), Some(told))
         };
         all.map(hold).collect()
     }
 
-    /// There is a seed.
-    fn after(&self, seen: &Seen<'_>, seed: &MemberName, place: &Place) -> Result<Next, Obstacle> {
-        if seen.result.recovered_from.is_none() {
-            return match seeded(seen, seed, place) {
-                Some(revision) => {
-                    let result = result(seen, seed, place, revision);
-                    Ok(Next::Record(Box::new(result)))
-                }
-                None => self.await_seed(seen, seed, place),
-            };
+    /// One is told what to begin with.
+    fn found(&self, seen: &Seen<'_>, seed: &MemberName, place: &Place) -> Result<Next, Obstacle> {
+        match seeded(&seen.there, seed, place) {
+            Some(revision) => {
+                let result = result(&seen.there, seed, place, revision, seen.written());
+                Ok(Next::Record(Box::new(result)))
+            }
+            None => self.await_seed(seen, seed, place),
         }
-        let joins = self.joins(seen, seed);
+    }
+
+    /// The seed serves, and the status says so.
+    fn join(&self, seen: &Seen<'_>) -> Result<Next, Obstacle> {
+        let task = seen.there.task;
+        // What it was told is done, and a volume that it gets later is not to do it again.
+        if let Some((seed, _)) = seen.there.seed() {
+            return Ok(Next::Tell(BTreeMap::from([(seed.clone(), None)])));
+        }
+        let joins = self.joins(seen);
         if !joins.is_empty() {
             return Ok(Next::Tell(joins));
         }
-        let replaced = seen.named(|place| place.is_being_replaced(seen.task));
+        let late =
+            |lacks: String| seen.wait(self.whole, lacks.clone(), || Obstacle::NotWhole(lacks));
+        let replaced = seen.named(|place| place.is_being_replaced(task));
         if !replaced.is_empty() {
-            let limit = later(self.seeding(), self.whole);
-            let lacks = format!("the volumes of {replaced} to be replaced");
-            return seen.wait(limit, lacks.clone(), || Obstacle::NotWhole(lacks));
+            return late(format!("the volumes of {replaced} to be replaced"));
         }
         if let Err(lacks) = whole(seen) {
-            let limit = later(self.seeding(), self.whole);
-            return seen.wait(limit, lacks.clone(), || Obstacle::NotWhole(lacks));
+            return late(lacks);
         }
         match seen.hashes {
             None => Ok(Next::Compare),
-            Some(Hashes::Equal { .. }) => Ok(Next::Clear),
+            Some(Hashes::Equal { .. }) => Ok(Next::Finished),
             Some(Hashes::Different { revision, .. }) => Err(Obstacle::Differ(*revision)),
-            Some(Hashes::Unknown(why)) => {
-                let waits = format!("the members' data to be compared ({why})");
-                let limit = later(self.seeding(), self.whole);
-                seen.wait(limit, waits.clone(), || Obstacle::NotWhole(waits))
-            }
+            Some(Hashes::Unknown(why)) => late(format!("the members' data to be compared ({why})")),
         }
     }
 
@@ -289,57 +350,121 @@ impl Recovery {
         seed: &MemberName,
         place: &Place,
     ) -> Result<Next, Obstacle> {
-        let failed = place.says.as_ref().filter(|it| it.task == seen.task);
-        let waits = match failed.map(|it| &it.course) {
+        let waits = match place.answer(seen.there.task) {
             Some(Course::Failed { why }) => format!("{seed}, which cannot start yet: {why}"),
             Some(Course::Holds { .. } | Course::Done) | None => format!("{seed} to serve"),
         };
         let late = Obstacle::NoSeed(waits.clone());
-        seen.wait(self.seeding(), waits, || late)
+        seen.wait(self.founding(), waits, || late)
     }
 
-    /// Until when the seed has to serve.
-    fn seeding(&self) -> SignedDuration {
-        later(later(self.stop, self.pod), self.pod)
+    /// Until all have to have said what they hold.
+    fn saying(&self) -> SignedDuration {
+        later(self.stop, self.pod)
+    }
+
+    /// Until the seed has to serve: it may have a backup to restore before.
+    fn founding(&self) -> SignedDuration {
+        later(self.pod, self.pod)
     }
 
     /// Whom to tell to join. One that gets a new volume has it before it is told: what has joined votes
     /// soon, and a vote that is lost with its volume would cost the quorum again.
-    fn joins(&self, seen: &Seen<'_>, seed: &MemberName) -> BTreeMap<MemberName, Instruction> {
+    fn joins(&self, seen: &Seen<'_>) -> BTreeMap<MemberName, Option<Instruction>> {
+        let (task, seed) = (seen.there.task, &seen.there.result.recovered_from);
         let mut joins = BTreeMap::new();
-        for (name, place) in seen.places.iter().filter(|(name, _)| *name != seed) {
-            let told = place.told_by(seen.task);
+        let others = seen.there.places.iter();
+        for (name, place) in others.filter(|(name, _)| Some(&name.0) != seed.as_ref()) {
+            let told = place.told_by(task);
             if told.is_some_and(|it| it.order == Order::Join) {
                 continue;
             }
             let replaced = told.is_some_and(|it| it.volume.is_some());
             let anew = self.remove_volumes || place.lost.is_some();
-            if replaced && place.is_being_replaced(seen.task) {
+            if replaced && place.is_being_replaced(task) {
                 continue;
             }
             let next = if anew && !replaced && place.claim.is_some() {
                 Instruction {
                     pod: uid(place.pod.as_ref()),
                     volume: uid(place.claim.as_ref()),
-                    ..Instruction::new(seen.task, Order::Hold)
+                    ..Instruction::new(task, Order::Hold)
                 }
             } else {
-                Instruction::new(seen.task, Order::Join)
+                Instruction::new(task, Order::Join)
             };
-            joins.insert(name.clone(), next);
+            joins.insert(name.clone(), Some(next));
         }
         joins
     }
 }
 
-impl Seen<'_> {
+impl Backup {
+    /// What is known of it before anybody was asked. `store`: whether there is one. Once members are told
+    /// anything, what was found before that holds.
+    pub fn at_first(store: bool, there: &There<'_>) -> Self {
+        let before = there.result.backup_revision;
+        match (store, there.phase(), before) {
+            (false, _, _) => Self::None,
+            (true, Phase::Holding | Phase::Founding | Phase::Joining, Some(revision)) => {
+                Self::Restorable {
+                    revision,
+                    written: None,
+                }
+            }
+            (true, _, _) => Self::NotAsked,
+        }
+    }
+
+    /// Nobody could say this time.
+    #[must_use]
+    pub fn later(&self, why: String) -> Self {
+        let before = match self {
+            Self::Later { tries, .. } => *tries,
+            Self::NotAsked | Self::None | Self::Unverified(_) | Self::Restorable { .. } => 0,
+        };
+        Self::Later {
+            tries: before.saturating_add(1),
+            why,
+        }
+    }
+}
+
+impl There<'_> {
+    /// How far it is.
+    pub fn phase(&self) -> Phase {
+        let told = self
+            .places
+            .values()
+            .any(|it| it.told_by(self.task).is_some());
+        if self.result.recovered_from.is_some() {
+            Phase::Joining
+        } else if self.seed().is_some() {
+            Phase::Founding
+        } else if told {
+            Phase::Holding
+        } else {
+            Phase::Admission
+        }
+    }
+
+    /// Who was told what to begin with.
     fn seed(&self) -> Option<(&MemberName, &Place)> {
         let mut all = self.places.iter();
-        all.find(|(_, place)| place.is_seed(self.task))
+        all.find(|(_, place)| place.founds(self.task).is_some())
+    }
+}
+
+impl Seen<'_> {
+    fn written(&self) -> Option<Timestamp> {
+        match self.backup {
+            Backup::Restorable { written, .. } => *written,
+            Backup::NotAsked | Backup::None | Backup::Later { .. } | Backup::Unverified(_) => None,
+        }
     }
 
     fn within(&self, limit: SignedDuration) -> bool {
-        self.now.duration_since(self.began) < limit
+        self.now.duration_since(self.since) < limit
     }
 
     /// As long as it is within the limit, else why not.
@@ -357,95 +482,16 @@ impl Seen<'_> {
     }
 
     fn named(&self, which: impl Fn(&Place) -> bool) -> String {
-        let all = self.places.iter().filter(|(_, place)| which(place));
+        let all = self.there.places.iter().filter(|(_, place)| which(place));
         let names: Vec<&str> = all.map(|(name, _)| name.0.as_str()).collect();
         names.join(", ")
     }
 }
 
-impl Place {
-    /// Of the objects that a place is made of. A lease that cannot be read tells nothing.
-    pub fn of(
-        pod: Option<&Pod>,
-        claim: Option<&PersistentVolumeClaim>,
-        lease: Option<&Lease>,
-    ) -> Self {
-        let lease = lease.and_then(|it| serde_json::to_value(it).ok());
-        let lease = lease.unwrap_or_default();
-        let phase = claim.and_then(|it| it.status.as_ref()?.phase.as_deref());
-        Self {
-            pod: pod.map(|it| Held {
-                ran: has_run(it),
-                ready: reconcile::ready(it),
-                ..Held::of(&it.metadata)
-            }),
-            claim: claim.map(|it| Held::of(&it.metadata)),
-            lost: (phase == Some("Lost")).then(|| "its claim has lost its volume".to_owned()),
-            told: Instruction::of(&lease).ok().flatten(),
-            says: Report::of(&lease),
-        }
-    }
-
-    /// What it is told for this task.
-    pub fn told_by(&self, task: &str) -> Option<&Instruction> {
-        self.told.as_ref().filter(|it| it.task == task)
-    }
-
-    /// Whether it was told what to start with: from then on there is no way back.
-    pub fn is_seed(&self, task: &str) -> bool {
-        let told = self.told_by(task).map(|it| it.order);
-        matches!(told, Some(Order::Alone | Order::Restore))
-    }
-
-    fn runs(&self) -> bool {
-        self.pod.as_ref().is_some_and(|it| it.ran)
-    }
-
-    /// Whether the volume or the pod that has to go is still there.
-    fn is_being_replaced(&self, task: &str) -> bool {
-        let told = self.told_by(task).and_then(|it| it.volume.as_ref());
-        let claim = uid(self.claim.as_ref());
-        self.is_stopping(task) || (told.is_some() && claim.as_ref() == told)
-    }
-
-    /// Whether the pod that has to go is still there.
-    fn is_stopping(&self, task: &str) -> bool {
-        let told = self.told_by(task).and_then(|it| it.pod.as_ref());
-        told.is_some() && uid(self.pod.as_ref()).as_ref() == told
-    }
-}
-
-impl Held {
-    fn of(metadata: &ObjectMeta) -> Self {
-        Self {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            leaves: metadata.deletion_timestamp.is_some(),
-            ran: false,
-            ready: false,
-        }
-    }
-}
-
-fn has_run(pod: &Pod) -> bool {
-    let containers = pod
-        .status
-        .as_ref()
-        .and_then(|it| it.container_statuses.as_deref());
-    containers.unwrap_or_default().iter().any(|it| {
-        let states = [it.state.as_ref(), it.last_state.as_ref()];
-        let mut states = states.into_iter().flatten();
-        states.any(|it| it.running.is_some() || it.terminated.is_some())
-    })
-}
-
-fn uid(held: Option<&Held>) -> Option<String> {
-    held.map(|it| it.uid.clone())
-}
-
 /// What has to go and does not go yet. A claim first: it goes with the last pod that uses it.
-fn deletion(seen: &Seen<'_>) -> Option<Next> {
-    for (name, place) in seen.places {
-        let Some(told) = place.told_by(seen.task) else {
+fn deletion(there: &There<'_>, whose: impl Fn(&MemberName) -> bool) -> Option<Deletion> {
+    for (name, place) in there.places.iter().filter(|(name, _)| whose(name)) {
+        let Some(told) = place.told_by(there.task) else {
             continue;
         };
         let goes = |held: &Option<Held>, uid: &Option<String>| {
@@ -453,110 +499,54 @@ fn deletion(seen: &Seen<'_>) -> Option<Next> {
             (Some(&held.uid) == uid.as_ref()).then(|| held.uid.clone())
         };
         if let Some(uid) = goes(&place.claim, &told.volume) {
-            return Some(Next::DeleteClaim(name.clone(), uid));
+            return Some(Deletion::Claim(name.clone(), uid));
         }
         if let Some(uid) = goes(&place.pod, &told.pod) {
-            return Some(Next::DeletePod(name.clone(), uid));
+            return Some(Deletion::Pod(name.clone(), uid));
         }
     }
     None
 }
 
-fn holding<'a>(place: &'a Place, seen: &Seen<'_>) -> Option<&'a Holding> {
-    let says = place.says.as_ref().filter(|it| it.task == seen.task)?;
-    match &says.course {
-        Course::Holds { data } => Some(data),
-        Course::Done | Course::Failed { .. } => None,
-    }
-}
-
-/// Who becomes the seed, and with what.
-fn source(seen: &Seen<'_>) -> Result<(MemberName, Order), Obstacle> {
-    let mut clusters = BTreeMap::new();
-    let mut best: Option<(u64, u64, i64, &MemberName)> = None;
-    for (name, place) in seen.places {
-        if let Some(Holding::Data {
-            cluster,
-            term,
-            index,
-            revision,
-        }) = holding(place, seen)
-        {
-            clusters.insert(cluster, name);
-            // Raft's own order: whoever is first in it has every entry that was ever committed, as far
-            // as any of them has it.
-            if best.is_none_or(|it| (it.0, it.1) < (*term, *index)) {
-                best = Some((*term, *index, *revision, name));
-            }
-        }
-    }
-    let mut members = clusters.into_values();
-    if let (Some(one), Some(other)) = (members.next(), members.next()) {
-        return Err(Obstacle::TwoClusters(one.clone(), other.clone()));
-    }
-    match (best, seen.backup) {
-        (Some((_, _, reaches, name)), Backup::Restorable { revision, .. })
-            if reaches >= *revision =>
-        {
-            Ok((name.clone(), Order::Alone))
-        }
-        (_, Backup::Restorable { .. }) => restorer(seen).map(|it| (it, Order::Restore)),
-        (Some((.., name)), Backup::NotAsked | Backup::None | Backup::Unverified(_)) => {
-            Ok((name.clone(), Order::Alone))
-        }
-        (None, Backup::NotAsked | Backup::None | Backup::Unverified(_)) => {
-            Err(Obstacle::NothingLeft)
-        }
-    }
-}
-
-/// Who restores: one that has nothing to put aside, if there is one.
-fn restorer(seen: &Seen<'_>) -> Result<MemberName, Obstacle> {
-    let empty = |it: &&(&MemberName, &Place)| holding(it.1, seen) == Some(&Holding::Nothing);
-    let heard: Vec<_> = seen
-        .places
-        .iter()
-        .filter(|it| holding(it.1, seen).is_some())
-        .collect();
-    let (name, _) = heard
-        .iter()
-        .find(empty)
-        .or(heard.first())
-        .ok_or_else(|| Obstacle::Unheard(seen.named(|_| true)))?;
-    Ok((*name).clone())
-}
-
 /// The revision of the seed, once it has done as it was told and serves alone.
-fn seeded(seen: &Seen<'_>, seed: &MemberName, place: &Place) -> Option<i64> {
-    let told = place.told_by(seen.task)?;
-    let says = place.says.as_ref()?;
-    let done = says.task == told.task && says.order == told.order && says.course == Course::Done;
-    let alone = match &seen.etcd.membership {
+fn seeded(there: &There<'_>, seed: &MemberName, place: &Place) -> Option<i64> {
+    let done = place.answer(there.task) == Some(&Course::Done);
+    let alone = match &there.etcd.membership {
         Answered::Known(listed) => listed.iter().all(|it| it.name == *seed),
         Answered::Unknown(_) => false,
     };
-    seen.serving.get(seed).copied().filter(|_| done && alone)
+    there.serving.get(seed).copied().filter(|_| done && alone)
 }
 
 /// What the status says of the seed.
-fn result(seen: &Seen<'_>, seed: &MemberName, place: &Place, revision: i64) -> TaskResult {
-    let with_backup = place.told_by(seen.task).map(|it| it.order) == Some(Order::Restore);
-    let (backup, written) = match seen.backup {
-        Backup::Restorable { revision, written } => (Some(*revision), Some(*written)),
-        Backup::NotAsked | Backup::None | Backup::Unverified(_) => (None, None),
-    };
-    let loss = match (with_backup, backup, written) {
-        (true, _, Some(written)) => format!(
+fn result(
+    there: &There<'_>,
+    seed: &MemberName,
+    place: &Place,
+    revision: i64,
+    written: Option<Timestamp>,
+) -> TaskResult {
+    let with_backup = place.founds(there.task) == Some(Order::Restore);
+    let backup = there.result.backup_revision;
+    let beyond = backup.filter(|it| *it > revision);
+    let loss = match (with_backup, beyond, written) {
+        (true, Some(backup), _) => format!(
+            "what was written after revision {revision}: on trial the backup was restored up to {backup}, \
+             and when {seed} restored it no farther than that; see what the store has lost since"
+        ),
+        (true, None, Some(written)) => format!(
             "what was written after revision {revision}, which the backup reaches that was written at \
              {written}"
         ),
-        (true, _, None) => format!("what was written after revision {revision} of the backup"),
-        (false, Some(backup), _) if backup > revision => format!(
+        (true, None, None) => {
+            format!("what was written after revision {revision} of the backup")
+        }
+        (false, Some(backup), _) => format!(
             "revisions {} to {backup}: the backup has them, and {seed} turned out to begin at \
              {revision}; and what the lost members alone had",
             revision + 1
         ),
-        (false, _, _) => format!(
+        (false, None, _) => format!(
             "what the lost members alone had acknowledged after the last entry that reached {seed}"
         ),
     };
@@ -564,33 +554,37 @@ fn result(seen: &Seen<'_>, seed: &MemberName, place: &Place, revision: i64) -> T
         recovered_from: Some(seed.0.clone()),
         recovered_with: Some(if with_backup { "Backup" } else { "Member" }.to_owned()),
         recovered_revision: Some(revision),
-        backup_revision: backup,
         possible_loss: Some(loss),
-        ..seen.result.clone()
+        ..there.result.clone()
     }
 }
 
 /// Whether all members vote and serve; if not, what is lacking.
 fn whole(seen: &Seen<'_>) -> Result<(), String> {
-    let listed = match &seen.etcd.membership {
+    let listed = match &seen.there.etcd.membership {
         Answered::Known(listed) => listed,
         Answered::Unknown(why) => return Err(format!("the member list ({why})")),
     };
     let votes = |name: &&MemberName| listed.iter().any(|it| it.name == **name && !it.learner);
-    let lacking: Vec<_> = seen.places.keys().filter(|name| !votes(name)).collect();
+    let lacking: Vec<_> = seen
+        .there
+        .places
+        .keys()
+        .filter(|name| !votes(name))
+        .collect();
     if let Some(first) = lacking.first() {
-        let why = seen.places.get(*first).and_then(|it| it.says.as_ref());
-        let why = match why.filter(|it| it.task == seen.task).map(|it| &it.course) {
+        let place = seen.there.places.get(*first);
+        let why = match place.and_then(|it| it.answer(seen.there.task)) {
             Some(Course::Failed { why }) => format!(" ({why})"),
             Some(Course::Holds { .. } | Course::Done) | None => String::new(),
         };
         return Err(format!("{first} to join and to vote{why}"));
     }
-    if listed.len() != seen.places.len() {
+    if listed.len() != seen.there.places.len() {
         return Err("the member list to be that of the Etcd".to_owned());
     }
-    for name in seen.places.keys() {
-        match seen.etcd.members.get(name) {
+    for name in seen.there.places.keys() {
+        match seen.there.etcd.members.get(name) {
             Some(Answer::Status(status)) => {
                 if let Err(why) = &status.ready {
                     return Err(format!("{name} to serve ({why})"));
@@ -638,26 +632,45 @@ impl fmt::Display for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::VerifyBackup => f.write_str("Restores the backup on trial"),
-            Self::Tell(all) => {
-                let orders: Vec<String> = all
-                    .iter()
-                    .map(|(name, told)| format!("{name} to {}", told.order))
-                    .collect();
-                write!(f, "Tells {}", orders.join(", "))
-            }
-            Self::DeletePod(name, _) => write!(f, "Replaces the pod of {name}"),
-            Self::DeleteClaim(name, _) => write!(f, "Replaces the volume of {name}"),
-            Self::Record(result) => write!(
-                f,
-                "Goes on from {} at revision {}",
-                result.recovered_from.as_deref().unwrap_or_default(),
-                result.recovered_revision.unwrap_or_default()
-            ),
+            Self::Tell(all) => tells(f, all),
+            Self::Delete(deletion) => fmt::Display::fmt(deletion, f),
+            Self::Record(result) => records(f, result),
             Self::Compare => f.write_str("Compares the members' data"),
             Self::Wait(what) => write!(f, "Waits for {what}"),
-            Self::Clear => f.write_str("Takes the instructions away"),
             Self::Finished => f.write_str("Is done"),
         }
+    }
+}
+
+impl fmt::Display for Deletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod(name, _) => write!(f, "Replaces the pod of {name}"),
+            Self::Claim(name, _) => write!(f, "Replaces the volume of {name}"),
+        }
+    }
+}
+
+fn tells(
+    f: &mut fmt::Formatter<'_>,
+    all: &BTreeMap<MemberName, Option<Instruction>>,
+) -> fmt::Result {
+    let order = |(name, told): (&MemberName, &Option<Instruction>)| match told {
+        Some(told) => format!("{name} to {}", told.order),
+        None => format!("{name} that it is free"),
+    };
+    let orders: Vec<String> = all.iter().map(order).collect();
+    write!(f, "Tells {}", orders.join(", "))
+}
+
+fn records(f: &mut fmt::Formatter<'_>, result: &TaskResult) -> fmt::Result {
+    match (&result.recovered_from, result.recovered_revision) {
+        (Some(from), Some(revision)) => write!(f, "Goes on from {from} at revision {revision}"),
+        (Some(_) | None, _) => write!(
+            f,
+            "The backup can be restored up to revision {}",
+            result.backup_revision.unwrap_or_default()
+        ),
     }
 }
 

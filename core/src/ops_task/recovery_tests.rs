@@ -1,13 +1,17 @@
 //! The decision against a small model of members that do as they are told, and each reason not to go on.
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use serde_json::json;
 
 use super::*;
+use crate::agent::recovery::{Holding, Memory};
 use crate::member::MemberId;
 use crate::observed::{Listed, Status};
 use crate::version::{Minor, Version};
 
 const TASK: &str = "task";
+/// When the phase began that it is in.
 const BEGAN: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn wanted(allow_data_loss: bool, remove_volumes: bool) -> Recovery {
@@ -23,7 +27,7 @@ fn wanted(allow_data_loss: bool, remove_volumes: bool) -> Recovery {
 fn restorable_to(revision: i64) -> Backup {
     Backup::Restorable {
         revision,
-        written: BEGAN,
+        written: Some(BEGAN),
     }
 }
 
@@ -33,6 +37,7 @@ fn data(term: u64, index: u64, revision: i64) -> Holding {
         term,
         index,
         revision,
+        made: None,
     }
 }
 
@@ -59,6 +64,7 @@ impl World {
             lost: None,
             told: None,
             says: None,
+            version: None,
         };
         Self {
             places: (0..holds.len()).map(|at| (name(at), place(at))).collect(),
@@ -66,8 +72,14 @@ impl World {
                 .map(|at| (name(at), holds[at].clone()))
                 .collect(),
             cluster: Vec::new(),
+            result: TaskResult {
+                backup_revision: match &backup {
+                    Backup::Restorable { revision, .. } => Some(*revision),
+                    _ => None,
+                },
+                ..TaskResult::default()
+            },
             backup,
-            result: TaskResult::default(),
             hashes: None,
             counter: 0,
             revision: 0,
@@ -123,33 +135,46 @@ impl World {
 
     /// `asked`: whether this process has had the backup restored on trial.
     fn next(&self, wanted: &Recovery, asked: bool) -> Result<Next, Obstacle> {
-        let not_asked = if self.backup == Backup::None {
-            Backup::None
-        } else {
-            Backup::NotAsked
-        };
         let serving = self.cluster.iter().map(|it| (it.clone(), self.revision));
-        wanted.next(&Seen {
+        let (etcd, serving) = (self.etcd(), serving.collect());
+        let there = There {
             task: TASK,
-            began: BEGAN,
-            now: BEGAN + SignedDuration::from_secs(self.seconds),
             result: &self.result,
             places: &self.places,
-            etcd: &self.etcd(),
-            serving: &serving.collect(),
-            backup: if asked { &self.backup } else { &not_asked },
+            etcd: &etcd,
+            serving: &serving,
+        };
+        let at_first = Backup::at_first(self.backup != Backup::None, &there);
+        wanted.next(&Seen {
+            there,
+            since: BEGAN,
+            now: BEGAN + SignedDuration::from_secs(self.seconds),
+            backup: if asked { &self.backup } else { &at_first },
             hashes: self.hashes.as_ref(),
         })
     }
 
+    fn wind_up(&self) -> WindUp {
+        let serving = self.cluster.iter().map(|it| (it.clone(), self.revision));
+        wind_up(&There {
+            task: TASK,
+            result: &self.result,
+            places: &self.places,
+            etcd: &self.etcd(),
+            serving: &serving.collect(),
+        })
+    }
+
+    fn tell(&mut self, all: &BTreeMap<MemberName, Option<Instruction>>) {
+        for (name, told) in all {
+            self.places.get_mut(name).unwrap().told.clone_from(told);
+        }
+    }
+
     fn act(&mut self, next: &Next) {
         match next {
-            Next::Tell(all) => {
-                for (name, told) in all {
-                    self.places.get_mut(name).unwrap().told = Some(told.clone());
-                }
-            }
-            Next::DeletePod(name, uid) => {
+            Next::Tell(all) => self.tell(all),
+            Next::Delete(Deletion::Pod(name, uid)) => {
                 let place = self.places.get_mut(name).unwrap();
                 assert_eq!(place.pod.as_ref().map(|it| &it.uid), Some(uid));
                 self.counter += 1;
@@ -159,7 +184,7 @@ impl World {
                     self.holds.insert(name.clone(), Holding::Nothing);
                 }
             }
-            Next::DeleteClaim(name, uid) => {
+            Next::Delete(Deletion::Claim(name, uid)) => {
                 let claim = self.places.get_mut(name).unwrap().claim.as_mut().unwrap();
                 assert_eq!(claim.uid, *uid);
                 claim.leaves = true;
@@ -169,7 +194,6 @@ impl World {
                 let (revision, hash) = (self.revision, 1);
                 self.hashes = Some(Hashes::Equal { revision, hash });
             }
-            Next::Clear => self.places.values_mut().for_each(|it| it.told = None),
             Next::VerifyBackup | Next::Wait(_) | Next::Finished => {}
         }
     }
@@ -227,6 +251,7 @@ impl World {
             }
             let next = self.next(wanted, asked).unwrap();
             if next == Next::Finished {
+                self.ends();
                 return steps;
             }
             self.act(&next);
@@ -239,6 +264,19 @@ impl World {
             }
         }
         panic!("it does not end: {self:#?} {steps:#?}");
+    }
+
+    /// What is left is taken away.
+    fn ends(&mut self) {
+        for _ in 0..5 {
+            match self.wind_up() {
+                WindUp::Tell(all) => self.tell(&all),
+                WindUp::Done => return,
+                step @ (WindUp::Delete(_) | WindUp::Record(_) | WindUp::Wait(_)) => {
+                    panic!("{step} after its end")
+                }
+            }
+        }
     }
 }
 
@@ -255,7 +293,10 @@ fn orders(steps: &[Next]) -> Vec<(String, Order)> {
     let mut orders = Vec::new();
     for step in steps {
         if let Next::Tell(all) = step {
-            orders.extend(all.iter().map(|(name, it)| (name.0.clone(), it.order)));
+            let given = all
+                .iter()
+                .filter_map(|(name, it)| Some((name, it.as_ref()?)));
+            orders.extend(given.map(|(name, it)| (name.0.clone(), it.order)));
         }
     }
     orders
@@ -296,9 +337,15 @@ fn whoever_is_ahead_of_the_backup_is_the_seed_and_the_others_join_it() {
         assert_eq!(result.recovered_revision, Some(110));
         assert!(world.places.values().all(|it| it.told.is_none()));
         // Each pod once, and no volume.
-        let pods = steps.iter().filter(|it| matches!(it, Next::DeletePod(..)));
+        let pods = steps
+            .iter()
+            .filter(|it| matches!(it, Next::Delete(Deletion::Pod(..))));
         assert_eq!(pods.count(), 3);
-        assert!(!steps.iter().any(|it| matches!(it, Next::DeleteClaim(..))));
+        assert!(
+            !steps
+                .iter()
+                .any(|it| matches!(it, Next::Delete(Deletion::Claim(..))))
+        );
     }
 }
 
@@ -346,7 +393,7 @@ fn volumes_are_replaced_if_asked_for_and_never_that_of_the_seed() {
     let claims: Vec<_> = steps
         .iter()
         .filter_map(|it| {
-            if let Next::DeleteClaim(name, uid) = it {
+            if let Next::Delete(Deletion::Claim(name, uid)) = it {
                 return Some((name.0.as_str(), uid.as_str()));
             }
             None
@@ -354,11 +401,13 @@ fn volumes_are_replaced_if_asked_for_and_never_that_of_the_seed() {
         .collect();
     assert_eq!(claims, [("m-0", "claim-0"), ("m-2", "claim-2")]);
     let of = |step: &Next| steps.iter().position(|it| it == step).unwrap();
-    let recorded = steps.iter().position(|it| matches!(it, Next::Record(_)));
-    let deleted = of(&Next::DeleteClaim(
+    let recorded = steps
+        .iter()
+        .position(|it| matches!(it, Next::Record(result) if result.recovered_from.is_some()));
+    let deleted = of(&Next::Delete(Deletion::Claim(
         MemberName("m-0".to_owned()),
         "claim-0".to_owned(),
-    ));
+    )));
     assert!(
         recorded.unwrap() < deleted,
         "what they held is kept until the seed serves"
@@ -401,12 +450,16 @@ fn a_quorum_that_comes_back_ends_it_as_long_as_there_is_no_seed() {
     world.act(&next);
     world.cluster = vec![MemberName("m-1".to_owned())];
     let deletion = world.next(&wanted(false, false), true).unwrap();
-    assert!(matches!(deletion, Next::DeletePod(..)), "{deletion:?}");
+    assert!(
+        matches!(deletion, Next::Delete(Deletion::Pod(..))),
+        "{deletion:?}"
+    );
     for at in 0..3 {
         world.place(at).pod = Some(held(&format!("new-{at}"), true));
     }
-    let there = world.next(&wanted(false, false), true);
-    assert!(matches!(there, Err(Obstacle::QuorumThere(_))), "{there:?}");
+    let there = world.next(&wanted(false, false), true).unwrap_err();
+    assert_eq!(there, Obstacle::QuorumBack(MemberName("m-1".to_owned())));
+    assert!(!there.rejects(), "pods were replaced");
 }
 
 /// The operator may be what is cut off.
@@ -483,7 +536,7 @@ fn who_does_not_say_what_it_holds_counts_as_lost_only_if_that_is_allowed_and_it_
         let late = world.next(&wanted(allow, false), true);
         if allow {
             let told = Instruction::new(TASK, Order::Alone);
-            let expected = BTreeMap::from([(MemberName("m-0".to_owned()), told)]);
+            let expected = BTreeMap::from([(MemberName("m-0".to_owned()), Some(told))]);
             assert_eq!(late, Ok(Next::Tell(expected)));
         } else {
             assert_eq!(late, Err(Obstacle::Unheard("m-1".to_owned())));
@@ -503,25 +556,25 @@ fn a_member_whose_volume_is_lost_is_not_waited_for_and_gets_a_new_one() {
     assert_eq!(seeds(&[next]), [("m-0".to_owned(), Order::Alone)]);
     let place = world.place(1).clone();
     world.result.recovered_from = Some("m-0".to_owned());
-    let alone = Instruction::new(TASK, Order::Alone);
-    world.place(0).says = Some(alone.report(Course::Done));
-    world.place(0).told = Some(alone);
     let next = world.next(&wanted(false, false), true).unwrap();
     let Next::Tell(joins) = &next else {
         panic!("they are told to join: {next:?}");
     };
-    let told = &joins[&MemberName("m-1".to_owned())];
+    let told = joins[&MemberName("m-1".to_owned())].as_ref().unwrap();
     assert_eq!(told.order, Order::Hold, "the new volume comes first");
     assert_eq!(told.volume, place.claim.map(|it| it.uid));
     assert_eq!(told.pod.as_deref(), Some("new-1"));
     let other = Instruction::new(TASK, Order::Join);
-    assert_eq!(joins[&MemberName("m-2".to_owned())], other);
+    assert_eq!(joins[&MemberName("m-2".to_owned())].as_ref(), Some(&other));
     world.act(&next);
     let claim = world.next(&wanted(false, false), true).unwrap();
-    assert!(matches!(claim, Next::DeleteClaim(..)), "{claim:?}");
+    assert!(
+        matches!(claim, Next::Delete(Deletion::Claim(..))),
+        "{claim:?}"
+    );
     world.act(&claim);
     let pod = world.next(&wanted(false, false), true).unwrap();
-    assert!(matches!(pod, Next::DeletePod(..)), "{pod:?}");
+    assert!(matches!(pod, Next::Delete(Deletion::Pod(..))), "{pod:?}");
     // It does not go yet.
     world.place(1).pod.as_mut().unwrap().leaves = true;
     let waits = world.next(&wanted(false, false), true).unwrap().to_string();
@@ -530,7 +583,7 @@ fn a_member_whose_volume_is_lost_is_not_waited_for_and_gets_a_new_one() {
     world.place(1).lost = None;
     let joins = world.next(&wanted(false, false), true).unwrap();
     let name = MemberName("m-1".to_owned());
-    assert_eq!(joins, Next::Tell(BTreeMap::from([(name, other)])));
+    assert_eq!(joins, Next::Tell(BTreeMap::from([(name, Some(other))])));
 }
 
 /// It may have read its lease before it was told.
@@ -554,12 +607,13 @@ fn a_pod_that_came_while_it_was_told_is_replaced_once() {
         pod: Some("early".to_owned()),
         ..Instruction::new(TASK, Order::Hold)
     };
-    let expected = BTreeMap::from([(MemberName("m-1".to_owned()), told)]);
+    let expected = BTreeMap::from([(MemberName("m-1".to_owned()), Some(told))]);
     assert_eq!(again, Next::Tell(expected));
     world.act(&again);
     let name = MemberName("m-1".to_owned());
     let next = world.next(&wanted(false, false), true);
-    assert_eq!(next, Ok(Next::DeletePod(name, "early".to_owned())));
+    let early = Deletion::Pod(name, "early".to_owned());
+    assert_eq!(next, Ok(Next::Delete(early)));
 }
 
 #[test]
@@ -583,6 +637,7 @@ fn what_cannot_be_recovered_from_is_told() {
         term: 9,
         index: 9,
         revision: 9,
+        made: None,
     };
     let two = held(&[data(1, 1, 1), Holding::Nothing, other], restorable_to(1));
     let names = |at: usize| MemberName(format!("m-{at}"));
@@ -590,7 +645,10 @@ fn what_cannot_be_recovered_from_is_told() {
     // Broken data is put aside.
     let told = Instruction::new(TASK, Order::Restore);
     let restore = held(&[broken.clone(), broken], restorable_to(1));
-    assert_eq!(restore, Ok(Next::Tell(BTreeMap::from([(names(0), told)]))));
+    assert_eq!(
+        restore,
+        Ok(Next::Tell(BTreeMap::from([(names(0), Some(told))])))
+    );
 }
 
 /// A seed that serves, and others that were told.
@@ -598,21 +656,24 @@ fn joining() -> World {
     let mut world = World::of(&[data(1, 5, 5), Holding::Nothing], restorable_to(1));
     let alone = Instruction::new(TASK, Order::Alone);
     world.place(0).says = Some(alone.report(Course::Done));
-    world.place(0).told = Some(alone);
     world.place(1).told = Some(Instruction::new(TASK, Order::Join));
     world.result.recovered_from = Some("m-0".to_owned());
     world.cluster = vec![MemberName("m-0".to_owned())];
     world
 }
 
+/// One that was told to begin alone and has.
+fn founded() -> World {
+    let mut world = joining();
+    world.result.recovered_from = None;
+    world.place(0).told = Some(Instruction::new(TASK, Order::Alone));
+    world.place(1).told = Some(Instruction::new(TASK, Order::Hold));
+    world
+}
+
 #[test]
 fn the_seed_counts_once_it_has_done_as_it_was_told_and_serves_alone() {
-    let fresh = || {
-        let mut world = joining();
-        world.result = TaskResult::default();
-        world.place(1).told = Some(Instruction::new(TASK, Order::Hold));
-        world
-    };
+    let fresh = founded;
     let is_recorded = |world: &World| {
         let next = world.next(&wanted(false, false), true).unwrap();
         matches!(next, Next::Record(_))
@@ -636,7 +697,7 @@ fn the_seed_counts_once_it_has_done_as_it_was_told_and_serves_alone() {
     world.place(0).says = Some(Instruction::new(TASK, Order::Alone).report(why));
     let waits = world.next(&wanted(false, false), true).unwrap();
     assert!(waits.to_string().contains("no space"), "{waits}");
-    world.seconds = 420;
+    world.seconds = 360;
     let late = world.next(&wanted(false, false), true).unwrap_err();
     assert!(
         matches!(&late, Obstacle::NoSeed(why) if why.contains("no space")),
@@ -650,7 +711,7 @@ fn it_is_done_once_all_vote_serve_and_hold_the_same() {
     let next = |world: &World| world.next(&wanted(false, false), true);
     let waits = next(&world).unwrap().to_string();
     assert_eq!(waits, "Waits for m-1 to join and to vote");
-    world.seconds = 720;
+    world.seconds = 300;
     assert!(matches!(next(&world), Err(Obstacle::NotWhole(_))));
     world.cluster.push(MemberName("m-1".to_owned()));
     assert_eq!(next(&world), Ok(Next::Compare));
@@ -660,7 +721,7 @@ fn it_is_done_once_all_vote_serve_and_hold_the_same() {
                 revision: 5,
                 hash: 1,
             },
-            Ok(Next::Clear),
+            Ok(Next::Finished),
         ),
         (
             Hashes::Different {
@@ -674,38 +735,195 @@ fn it_is_done_once_all_vote_serve_and_hold_the_same() {
         assert_eq!(next(&world), expected);
     }
     world.hashes = Some(Hashes::Unknown("busy".to_owned()));
-    world.seconds = 719;
+    world.seconds = 299;
     assert!(matches!(next(&world), Ok(Next::Wait(_))));
     world.cluster.push(MemberName("x".to_owned()));
     assert!(matches!(next(&world), Ok(Next::Wait(_))), "one too many");
 }
 
 #[test]
-fn what_was_done_is_not_begun_again_when_the_instructions_are_gone() {
-    let mut world = World::of(&[data(1, 5, 5), Holding::Nothing], restorable_to(1));
-    world.result.recovered_from = Some("m-0".to_owned());
-    assert_eq!(world.next(&wanted(true, true), true), Ok(Next::Finished));
-    // And instructions of another task are none of ours.
-    world.result = TaskResult::default();
-    world.place(0).told = Some(Instruction::new("before", Order::Alone));
+fn what_was_begun_is_not_begun_again_whoever_lost_its_order() {
+    let mut world = joining();
+    // Leases are deleted, volumes are new.
+    world.place(1).told = None;
+    world
+        .holds
+        .insert(MemberName("m-0".to_owned()), Holding::Nothing);
+    let next = world.next(&wanted(true, true), true).unwrap();
+    assert_eq!(
+        orders(&[next]),
+        [("m-1".to_owned(), Order::Hold)],
+        "a new volume first"
+    );
+    world.cluster.push(MemberName("m-1".to_owned()));
+    let next = world.next(&wanted(false, false), true).unwrap();
+    assert_eq!(orders(&[next]), [("m-1".to_owned(), Order::Join)]);
+    // Instructions of another task are none of ours.
+    let mut world = founded();
+    for at in 0..2 {
+        let told = world.place(at).told.as_mut().unwrap();
+        told.task = "before".to_owned();
+    }
+    world.cluster.clear();
     let next = world.next(&wanted(false, false), true).unwrap();
     assert_eq!(orders(&[next]).len(), 2);
 }
 
+/// A volume that it gets later would follow it.
 #[test]
-fn a_member_that_turns_out_to_be_behind_the_backup_is_told_of() {
-    let mut world = joining();
-    world.result = TaskResult::default();
-    world.backup = restorable_to(8);
-    world.revision = 5;
+fn the_order_of_the_seed_goes_before_anybody_joins() {
+    let mut world = founded();
     let Next::Record(result) = world.next(&wanted(false, false), true).unwrap() else {
-        panic!("it is recorded");
+        panic!("it serves");
     };
-    let loss = result.possible_loss.unwrap();
-    assert!(
-        loss.starts_with("revisions 6 to 8: the backup has them"),
-        "{loss}"
+    world.result = *result;
+    let next = world.next(&wanted(false, false), true).unwrap();
+    let seed = MemberName("m-0".to_owned());
+    assert_eq!(next, Next::Tell(BTreeMap::from([(seed, None)])));
+    assert_eq!(next.to_string(), "Tells m-0 that it is free");
+    world.act(&next);
+    let next = world.next(&wanted(false, false), true).unwrap();
+    assert_eq!(orders(&[next]), [("m-1".to_owned(), Order::Join)]);
+}
+
+#[test]
+fn the_backup_is_asked_for_again_while_nobody_can_say() {
+    let world = World::of(&[data(1, 1, 1), Holding::Nothing], restorable_to(1));
+    let next = |tries, seconds, allow| {
+        let mut world = world.clone();
+        world.backup = Backup::Later {
+            tries,
+            why: "x".to_owned(),
+        };
+        world.seconds = seconds;
+        world.next(&wanted(allow, false), true)
+    };
+    for (tries, seconds) in [(1, 0), (9, 179), (1, 2000)] {
+        assert_eq!(next(tries, seconds, true), Ok(Next::VerifyBackup));
+    }
+    assert_eq!(
+        next(2, 180, false),
+        Err(Obstacle::Unverified("x".to_owned()))
     );
+    assert_eq!(orders(&[next(2, 180, true).unwrap()]).len(), 2);
+    let later = Backup::NotAsked.later("a".to_owned());
+    let twice = later.later("b".to_owned());
+    let expected = Backup::Later {
+        tries: 2,
+        why: "b".to_owned(),
+    };
+    assert_eq!(twice, expected);
+}
+
+/// Whoever takes over need not restore it on trial again, and tells where it was begun from all the same.
+#[test]
+fn what_the_backup_reaches_is_written_down_before_anybody_is_told_anything() {
+    let mut world = World::of(&[data(1, 1, 1), Holding::Nothing], restorable_to(7));
+    world.result = TaskResult::default();
+    let next = world.next(&wanted(false, false), true).unwrap();
+    assert_eq!(
+        next.to_string(),
+        "The backup can be restored up to revision 7"
+    );
+    world.act(&next);
+    assert_eq!(
+        world.next(&wanted(false, false), false),
+        Ok(Next::VerifyBackup)
+    );
+    let next = world.next(&wanted(false, false), true).unwrap();
+    assert_eq!(orders(&[next.clone()]).len(), 2);
+    world.act(&next);
+    for at in 0..2 {
+        world.place(at).pod = None;
+    }
+    for _ in 0..2 {
+        world.obey();
+    }
+    world.place(0).pod = Some(held("new-0", true));
+    world.place(1).pod = Some(held("new-1", true));
+    for _ in 0..2 {
+        world.obey();
+    }
+    let seed = world.next(&wanted(false, false), false).unwrap();
+    assert_eq!(orders(&[seed]), [("m-1".to_owned(), Order::Restore)]);
+}
+
+#[test]
+fn what_an_earlier_recovery_restored_counts_and_what_it_only_began_to_does_not() {
+    let made = |order, begun| {
+        Some(Memory {
+            task: "before".to_owned(),
+            order,
+            begun,
+        })
+    };
+    let of = |cluster: &str, revision, made| Holding::Data {
+        cluster: cluster.to_owned(),
+        term: 1,
+        index: 1,
+        revision,
+        made,
+    };
+    let source = |holds: &[Holding]| {
+        let mut world = World::of(holds, Backup::None);
+        for (at, hold) in holds.iter().enumerate() {
+            let told = Instruction::new(TASK, Order::Hold);
+            world.place(at).says = Some(told.report(Course::Holds { data: hold.clone() }));
+            world.place(at).told = Some(told);
+        }
+        world.next(&wanted(true, false), true)
+    };
+    let seed = |at: usize| {
+        let told = Instruction::new(TASK, Order::Alone);
+        let name = MemberName(format!("m-{at}"));
+        Ok(Next::Tell(BTreeMap::from([(name, Some(told))])))
+    };
+    let old = of("c", 9, None);
+    let restored = of("d", 8, made(Order::Restore, false));
+    assert_eq!(source(&[old.clone(), restored.clone()]), seed(1));
+    // Whoever has joined it since is of its history.
+    let joined = Holding::Data {
+        cluster: "d".to_owned(),
+        term: 2,
+        index: 5,
+        revision: 12,
+        made: None,
+    };
+    assert_eq!(source(&[old.clone(), restored.clone(), joined]), seed(2));
+    let begun = of("d", 8, made(Order::Restore, true));
+    assert_eq!(source(&[begun.clone(), old.clone()]), seed(1));
+    assert_eq!(source(&[Holding::Nothing, begun]), seed(1));
+    // Alone it is of the same history as before.
+    let alone = of("d", 8, made(Order::Alone, false));
+    let names = |at: usize| MemberName(format!("m-{at}"));
+    let two = Err(Obstacle::TwoClusters(names(0), names(1)));
+    assert_eq!(source(&[old.clone(), alone]), two);
+    let again = of("e", 8, made(Order::Restore, false));
+    assert_eq!(source(&[restored, again]), two);
+}
+
+#[test]
+fn a_seed_that_turns_out_to_be_behind_the_backup_is_told_of() {
+    for (order, expected) in [
+        (Order::Alone, "revisions 6 to 8: the backup has them"),
+        (
+            Order::Restore,
+            "what was written after revision 5: on trial the backup was restored up to 8",
+        ),
+    ] {
+        let mut world = founded();
+        world.backup = restorable_to(8);
+        world.result.backup_revision = Some(8);
+        world.revision = 5;
+        let told = Instruction::new(TASK, order);
+        world.place(0).says = Some(told.report(Course::Done));
+        world.place(0).told = Some(told);
+        let Next::Record(result) = world.next(&wanted(false, false), true).unwrap() else {
+            panic!("it is recorded");
+        };
+        let loss = result.possible_loss.unwrap();
+        assert!(loss.starts_with(expected), "{loss}");
+    }
 }
 
 #[test]
@@ -761,7 +979,12 @@ fn how_long_it_may_take_is_read_with_the_field_that_is_wrong() {
         ..RecoverFromQuorumLoss::default()
     };
     assert_eq!(Recovery::of(&asked("60s")).unwrap(), wanted(false, false));
-    assert_eq!(wanted(false, false).limit(), SignedDuration::from_secs(750));
+    // The trial and its repetition, to hold, to begin, to be whole, and some more.
+    let limit = 30 * 60 + 180 + 240 + 360 + 300 + 60;
+    assert_eq!(
+        wanted(false, false).limit(),
+        SignedDuration::from_secs(limit)
+    );
     for bad in ["", "0s", "-1s", "soon"] {
         let said = Recovery::of(&asked(bad)).unwrap_err().to_string();
         assert!(

@@ -242,6 +242,17 @@ pub fn at_work<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Opt
     all.next().map(|it| it.name.as_str())
 }
 
+/// The task that recovers an Etcd from the loss of its quorum now, if there is one: it holds all members, and
+/// nobody else touches any.
+pub fn recovering<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Option<&'a str> {
+    let works = |task: &&Task| {
+        let begun = matches!(task.stage, Stage::InProgress { .. });
+        task.etcd.as_deref() == Some(etcd) && task.recovers && begun
+    };
+    let mut all = tasks.into_iter().filter(works);
+    all.next().map(|it| it.name.as_str())
+}
+
 /// The task of an Etcd whose turn it is, if there is one.
 pub fn under_way<'a>(etcd: &str, tasks: impl IntoIterator<Item = &'a Task>) -> Option<&'a str> {
     let runs = |task: &&Task| {

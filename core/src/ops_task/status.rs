@@ -189,6 +189,39 @@ impl Change {
     }
 }
 
+impl Task {
+    /// The status of a recovery that is over once its result is this.
+    pub fn recorded(&self, result: TaskResult) -> EtcdOpsTaskStatus {
+        EtcdOpsTaskStatus {
+            result: Some(result),
+            ..self.status.clone()
+        }
+    }
+
+    /// The status of a recovery that is over, while what it has told members is taken back: what that
+    /// waits for, or nothing any more. `None` if the status says so, or has never said anything of it.
+    pub fn winding_up(&self, waits: Option<&str>, now: Timestamp) -> Option<EtcdOpsTaskStatus> {
+        let last = self.status.last_operation.as_ref();
+        let told = last.is_some_and(|it| it.kind == Phase::Cleanup.word());
+        let (course, description) = match waits {
+            Some(what) => (
+                Course::InProgress,
+                format!("What members were told is taken back: waits for {what}"),
+            ),
+            None if told => (
+                Course::Completed,
+                "What members were told is taken back".to_owned(),
+            ),
+            None => return None,
+        };
+        let change = Change {
+            state: None,
+            ..Change::new(State::Failed, Phase::Cleanup, course, description)
+        };
+        write(self, &change, &Progress::default(), now).0
+    }
+}
+
 /// The status after a change, and what to tell of it; nothing if it is so already.
 pub(super) fn write(
     task: &Task,

@@ -31,6 +31,8 @@ pub struct Task {
     pub etcd: Option<String>,
     /// What is wanted.
     pub wanted: Result<Operation, Unsupported>,
+    /// Whether it asks for a recovery from the loss of quorum, confirmed or not.
+    pub recovers: bool,
     /// How long it is kept once it is over.
     pub keep: SignedDuration,
     /// Whether it is being deleted.
@@ -217,6 +219,7 @@ impl Task {
             etcd,
             wanted,
             keep: seconds(object.spec.ttl_seconds_after_finished, KEPT),
+            recovers: object.spec.config.recover_from_quorum_loss.is_some(),
             stage,
             status,
             ..Self::bare(&object.metadata)
@@ -240,6 +243,7 @@ impl Task {
             created: created(metadata),
             etcd: None,
             wanted: Err(Unsupported::Unknown),
+            recovers: false,
             keep: SignedDuration::from_secs(KEPT),
             deleting: metadata.deletion_timestamp.is_some(),
             finalizer: finalizers.iter().any(|it| it == names::OPS_TASK_FINALIZER),
@@ -264,7 +268,7 @@ impl Task {
     }
 
     /// What has come of it so far.
-    pub(super) fn result(&self) -> TaskResult {
+    pub fn result(&self) -> TaskResult {
         self.status.result.clone().unwrap_or_default()
     }
 

@@ -65,6 +65,7 @@ fn decided(task: &Task, etcd: Option<&EtcdSeen>, others: &[Queued], work: &Work)
         others,
         work,
         progress: &Progress::default(),
+        wound_up: true,
     };
     decide(&seen, &Limits::default(), now())
 }
@@ -643,6 +644,7 @@ fn what_has_come_of_steps_is_told_at_once_and_known_to_the_next_attempt() {
             others: &[],
             work,
             progress,
+            wound_up: true,
         };
         decide(&seen, &Limits::default(), now())
     };
@@ -913,4 +915,95 @@ fn what_has_ended_is_counted_under_the_names_of_the_proposal() {
         .filter(|it| it.starts_with("etcddruid_operator_tasks_total"));
     assert_eq!(lines.count(), 10_001);
     assert!(text.contains("state=\"Rejected\",etcd=\"\",etcd_namespace=\"\"} 102"));
+}
+
+/// What a recovery has told members is taken back before the task may go, however it goes.
+#[test]
+fn a_recovery_is_wound_up_before_it_is_deleted_or_let_go() {
+    let of = |status: Value, deleting: bool| {
+        let mut object = json!({
+            "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
+            "metadata": {
+                "name": "r", "namespace": "n", "uid": "u",
+                "creationTimestamp": "2026-11-24T10:00:00Z",
+                "finalizers": ["druid.gardener.cloud/etcd-ops-task"],
+            },
+            "spec": {
+                "etcdName": "e", "ttlSecondsAfterFinished": 60,
+                "config": { "recoverFromQuorumLoss": {} },
+            },
+            "status": status,
+        });
+        if deleting {
+            object["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z".into();
+        }
+        Task::of(&serde_json::from_value(object).unwrap())
+    };
+    let over = json!({ "state": "Failed", "lastTransitionTime": "2026-11-24T10:00:00Z" });
+    for (task, at_last) in [
+        (of(over, false), Act::Delete),
+        (of(json!({}), true), Act::RemoveFinalizer),
+    ] {
+        for (wound_up, expected) in [(false, Act::WindUp), (true, at_last)] {
+            let seen = Observed {
+                task: &task,
+                etcd: None,
+                others: &[],
+                work: &Work::None,
+                progress: &Progress::default(),
+                wound_up,
+            };
+            let decision = decide(&seen, &Limits::default(), now());
+            assert_eq!(decision.act, Some(expected), "{task:?}");
+        }
+    }
+}
+
+#[test]
+fn what_winding_up_waits_for_is_told_as_long_as_it_does() {
+    let mut task = in_progress("2026-11-24T10:20:00Z", &[]);
+    assert_eq!(task.winding_up(None, now()), None, "nothing was told of it");
+    let status = task.winding_up(Some("m-0 to serve"), now()).unwrap();
+    let last = status.last_operation.clone().unwrap();
+    assert_eq!(
+        (last.kind.as_str(), last.state.as_str()),
+        ("Cleanup", "InProgress")
+    );
+    assert_eq!(
+        last.description,
+        "What members were told is taken back: waits for m-0 to serve"
+    );
+    assert_eq!(
+        status.state.as_deref(),
+        Some("InProgress"),
+        "it stays what it is"
+    );
+    task.status = status;
+    assert_eq!(task.winding_up(Some("m-0 to serve"), now()), None);
+    let status = task.winding_up(None, now()).unwrap();
+    assert_eq!(status.last_operation.unwrap().state, "Completed");
+}
+
+#[test]
+fn a_recovery_in_progress_is_known_to_whoever_restarts_members() {
+    let of = |config: Value, state: &str| {
+        let object = json!({
+            "apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "EtcdOpsTask",
+            "metadata": { "name": "r", "namespace": "n", "uid": "u" },
+            "spec": { "etcdName": "e", "config": config },
+            "status": { "state": state, "startedAt": "2026-11-24T10:00:00Z" },
+        });
+        Task::of(&serde_json::from_value(object).unwrap())
+    };
+    let recovery = || json!({ "recoverFromQuorumLoss": {} });
+    let snapshot = json!({ "onDemandSnapshot": { "type": "full" } });
+    assert_eq!(recovering("e", &[of(recovery(), "InProgress")]), Some("r"));
+    assert_eq!(recovering("x", &[of(recovery(), "InProgress")]), None);
+    for other in [
+        of(recovery(), "Pending"),
+        of(recovery(), "Failed"),
+        of(snapshot, "InProgress"),
+    ] {
+        assert_eq!(recovering("e", &[other]), None);
+    }
 }

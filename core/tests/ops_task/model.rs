@@ -226,6 +226,8 @@ impl World {
             others: &others,
             work: &work,
             progress: &Progress::default(),
+            // Snapshots tell members nothing.
+            wound_up: true,
         };
         let first = decide(&seen, &limits(), at(self.now));
         if first.act != Some(Act::AskEtcd) {
@@ -259,6 +261,7 @@ impl World {
         match decision.act {
             None => {}
             Some(Act::AskEtcd) => panic!("it was there"),
+            Some(Act::WindUp) => panic!("there is nothing to take back"),
             Some(Act::AddFinalizer) => object.finalizer = true,
             Some(Act::RemoveFinalizer) => {
                 assert!(object.deleting);

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use druid_core::agent::recovery::Instruction;
+use druid_core::agent::recovery::Memory;
 
 use super::{DataDir, DataDirError, step, sync_dir};
 
@@ -13,19 +13,19 @@ use super::{DataDir, DataDirError, step, sync_dir};
 const RECOVERED: &str = "recovered";
 
 impl DataDir {
-    /// The instruction that was carried out last. One that cannot be read counts for none: to carry out
+    /// What was begun or carried out last. One that cannot be read counts for none: to carry out
     /// an instruction again is safe where it is given again.
-    pub(crate) fn recovered(&self) -> Result<Option<Instruction>, DataDirError> {
+    pub(crate) fn recovered(&self) -> Result<Option<Memory>, DataDirError> {
         let path = self.parent.join(RECOVERED);
         match fs::read(&path) {
-            Ok(text) => Ok(Instruction::parse(&String::from_utf8_lossy(&text)).ok()),
+            Ok(text) => Ok(Memory::parse(&String::from_utf8_lossy(&text)).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(DataDirError::io(&path)(error)),
         }
     }
 
-    /// Remembers that one was carried out.
-    pub(crate) fn remember(&self, done: &Instruction) -> Result<(), DataDirError> {
+    /// Remembers what was begun or carried out.
+    pub(crate) fn remember(&self, memory: &Memory) -> Result<(), DataDirError> {
         let path = self.parent.join(RECOVERED);
         fs::create_dir_all(&self.parent).map_err(DataDirError::io(&self.parent))?;
         // Written apart, so that half of it is never read.
@@ -37,7 +37,7 @@ impl DataDir {
             .mode(0o600)
             .open(&part)
             .and_then(|mut file| {
-                file.write_all(done.to_text().as_bytes())?;
+                file.write_all(memory.to_text().as_bytes())?;
                 file.sync_all()
             });
         written.map_err(DataDirError::io(&part))?;

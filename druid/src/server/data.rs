@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use druid_core::agent::recovery::{Holding, Instruction};
+use druid_core::agent::recovery::{Holding, Memory};
 use druid_core::backup::initialize::{Data, Looked, Probe, Volume};
 use druid_core::member::MemberId;
 
@@ -65,14 +65,14 @@ impl parts::DataDir for OnDisk {
         Box::pin(blocking(move || dir.make_alone()))
     }
 
-    fn recovered(&self) -> Later<'_, Result<Option<Instruction>, String>> {
+    fn recovered(&self) -> Later<'_, Result<Option<Memory>, String>> {
         let dir = self.dir.clone();
         Box::pin(blocking(move || dir.recovered()))
     }
 
-    fn remember(&self, done: Instruction) -> Later<'_, Result<(), String>> {
+    fn remember(&self, memory: Memory) -> Later<'_, Result<(), String>> {
         let dir = self.dir.clone();
-        Box::pin(blocking(move || dir.remember(&done)))
+        Box::pin(blocking(move || dir.remember(&memory)))
     }
 }
 
@@ -99,7 +99,7 @@ fn holding(dir: &DataDir) -> Result<Holding, DataDirError> {
         Looked::Broken(why) => return Ok(Holding::Broken { why }),
     };
     match dir.standing() {
-        Ok(Some(standing)) => Ok(Holding::data(&standing, newest.get())),
+        Ok(Some(standing)) => Ok(Holding::data(&standing, newest.get(), dir.recovered()?)),
         Ok(None) => Ok(Holding::Nothing),
         Err(StandingError::Broken(why)) => Ok(Holding::Broken { why }),
         Err(StandingError::DataDir(error)) => Err(error),

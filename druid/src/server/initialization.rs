@@ -56,6 +56,11 @@ pub(crate) enum InitError {
     Join(etcd::Error),
     #[error("no answer of the cluster while its member list was to be changed; it is tried again")]
     Silent,
+    #[error(
+        "this member was about to be made a cluster of its own, and its cluster answers by now: move its data \
+         directory aside, so that it joins"
+    )]
+    Halfway,
 }
 
 /// What it works with.
@@ -201,6 +206,13 @@ impl Parts {
             Seen::List(_) => false,
         };
         standing(&seen, &ours.name, &ours.peer_urls, ran_before)
+    }
+
+    /// Whether some member of the cluster is there to be asked.
+    pub(super) async fn answers(&self) -> bool {
+        let service = self.clients.service();
+        let seen = self.members.ask(&service, Patience::Little).await;
+        matches!(seen, Seen::List(_))
     }
 
     pub(super) async fn act(&self, action: Action, ours: &Ours) -> Result<(), InitError> {

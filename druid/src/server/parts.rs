@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use druid_core::agent::recovery::{Holding, Instruction};
+use druid_core::agent::recovery::{Holding, Memory};
 use druid_core::backup::initialize::{Data, Probe, Store, Volume};
 use druid_core::member::{MemberId, MemberName};
 use serde_json::Value;
@@ -29,10 +29,10 @@ pub(crate) trait DataDir: fmt::Debug + Send + Sync {
     fn holding(&self) -> Later<'_, Result<Holding, String>>;
     /// Makes its member a cluster of its own. Returns whom that had besides.
     fn make_alone(&self) -> Later<'_, Result<Vec<MemberId>, String>>;
-    /// The instruction of a recovery that was carried out last.
-    fn recovered(&self) -> Later<'_, Result<Option<Instruction>, String>>;
-    /// Remembers that one was carried out.
-    fn remember(&self, done: Instruction) -> Later<'_, Result<(), String>>;
+    /// What a recovery has begun or done to it last.
+    fn recovered(&self) -> Later<'_, Result<Option<Memory>, String>>;
+    /// Remembers that.
+    fn remember(&self, memory: Memory) -> Later<'_, Result<(), String>>;
 }
 
 /// Whose data is made from the store.

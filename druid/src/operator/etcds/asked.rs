@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use druid_core::agent::recovery::Instruction;
 use druid_core::member::MemberName;
 use druid_core::observed::Etcd;
-use druid_core::ops_task::{self, Owner, Place, Sidecar, Trouble};
+use druid_core::ops_task::{self, Deletion, Owner, Place, Sidecar, Trouble};
 use druid_core::render::{HostPaths, Provider, Settings, Spec};
 use druid_core::{api, compaction};
 use k8s_openapi::api::batch::v1::Job;
@@ -30,11 +30,16 @@ pub(in crate::operator) struct Cluster {
 impl Cluster {
     /// The one whose sidecars these are.
     pub(in crate::operator) fn new(client: kube::Client, of: &Sidecar) -> Self {
+        Self::named(client, &of.namespace, &of.etcd)
+    }
+
+    /// The one of that name.
+    pub(in crate::operator) fn named(client: kube::Client, namespace: &str, name: &str) -> Self {
         Self {
             apis: Apis::new(client, super::CONTROLLER, None),
             named: Named {
-                namespace: of.namespace.clone(),
-                name: of.etcd.clone(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
             },
             clients: Clients::default(),
         }
@@ -99,16 +104,18 @@ impl Cluster {
         })
     }
 
-    /// Writes what a member is told into its lease, or takes it away.
+    /// Writes what a member is told into its lease, or takes it away. `place`: as it was when that was
+    /// decided.
     ///
     /// # Errors
-    /// If the API server does not take it.
+    /// If the API server does not take it, or the lease has changed since.
     pub(in crate::operator) async fn instruct(
         &self,
         member: &MemberName,
+        place: Option<&Place>,
         told: Option<&Instruction>,
     ) -> Result<(), Trouble> {
-        let patch = Instruction::patch(told);
+        let patch = Instruction::patch(told, place.and_then(|it| it.version.as_deref()));
         let lease = ApiResource::erase::<Lease>(&());
         let changed = self
             .apis
@@ -123,26 +130,22 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server does not.
-    pub(in crate::operator) async fn delete(
-        &self,
-        member: &MemberName,
-        what: Goes,
-        uid: &str,
-    ) -> Result<(), Trouble> {
+    pub(in crate::operator) async fn delete(&self, what: &Deletion) -> Result<(), Trouble> {
         let etcd = self.etcd().await?;
         let (spec, world) = self.world(&etcd).await?;
+        let (Deletion::Pod(member, uid) | Deletion::Claim(member, uid)) = what;
         let pods = (0..spec.replicas).map(|it| (spec.member(it), spec.pod(it)));
         let pod = pods.into_iter().find(|(name, _)| *name == member.0);
         let Some((_, pod)) = pod else { return Ok(()) };
         let (kind, name) = match what {
-            Goes::Pod => (ApiResource::erase::<Pod>(&()), pod),
-            Goes::Claim => match claim_of(&world, &pod) {
+            Deletion::Pod(..) => (ApiResource::erase::<Pod>(&()), pod),
+            Deletion::Claim(..) => match claim_of(&world, &pod) {
                 Some(claim) => (ApiResource::erase::<PersistentVolumeClaim>(&()), claim),
                 None => return Ok(()),
             },
         };
         let mut object = DynamicObject::new(&name, &kind);
-        object.metadata.uid = Some(uid.to_owned());
+        object.metadata.uid = Some(uid.clone());
         let deleted = self
             .apis
             .delete_child(&self.named.namespace, &kind, &object);
@@ -224,13 +227,6 @@ pub(in crate::operator) struct Survivors {
     pub(in crate::operator) members: Vec<(MemberName, Client)>,
     /// What they answer.
     pub(in crate::operator) etcd: Etcd,
-}
-
-/// What of a member is deleted.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::operator) enum Goes {
-    Pod,
-    Claim,
 }
 
 fn failed(error: &dyn std::error::Error) -> Trouble {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use druid_core::api::{self, names};
 use druid_core::make::{Make, Template};
-use druid_core::ops_task::at_work;
+use druid_core::ops_task::{at_work, recovering};
 use druid_core::reconcile::{Makes, Pace, Writing, release_of, stranded, wish};
 use druid_core::render::{self, Facts, HostPaths, Provider, Release, Spec};
 use druid_core::status::conditions::{Kind, find};
@@ -602,8 +602,8 @@ impl<'a> Look<'a> {
             ));
             return Ok(());
         }
-        // A member that is in hand comes first; the next one waits.
-        if record.current.is_none() && self.others_work().await? {
+        // A member that is in hand comes first, unless all of them are held; the next one waits.
+        if self.others_work(record.current.is_some()).await? {
             return Ok(());
         }
         tracing::debug!(name = self.named.name, newest, "a roll");
@@ -630,20 +630,29 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    /// Whether a task works on the members: no member is restarted meanwhile.
-    async fn others_work(&mut self) -> Result<bool, LookError> {
+    /// Whether a task works on the members: no member is restarted meanwhile. With one in hand, whether
+    /// that task is a recovery.
+    async fn others_work(&mut self, in_hand: bool) -> Result<bool, LookError> {
         let tasks = self.context.apis.tasks(&self.named.namespace).await?;
-        let task = at_work(&self.named.name, &tasks);
+        let task = if in_hand {
+            recovering(&self.named.name, &tasks)
+        } else {
+            at_work(&self.named.name, &tasks)
+        };
         self.waits = task.map(|it| format!("EtcdOpsTask {it} is at work on the members"));
         Ok(self.waits.is_some())
     }
 
     /// Lets pods be made anew that wait for an image which the newest template names no more: where only
     /// images differ there is no roll, and nobody else would ever replace them.
-    async fn replace_stranded(&self, newest: &str) -> Result<(), LookError> {
+    async fn replace_stranded(&mut self, newest: &str) -> Result<(), LookError> {
         let pods = self.world.pods.values();
         let old = pods.filter(|it| world::revision(it) != Some(newest));
-        for pod in old.filter(|it| stranded(it)) {
+        let all: Vec<_> = old.filter(|it| stranded(it)).cloned().collect();
+        if all.is_empty() || self.others_work(true).await? {
+            return Ok(());
+        }
+        for pod in &all {
             tracing::info!(
                 namespace = self.named.namespace,
                 pod = pod.name_any(),

@@ -31,7 +31,7 @@ use kube::Client;
 use tokio::sync::mpsc;
 
 pub(super) use apis::{Apis, changes, warning};
-pub(super) use asked::{Cluster, Goes, Survivors};
+pub(super) use asked::{Cluster, Survivors};
 pub(crate) use numbers::Counts;
 
 use crate::operator::known::Named;

@@ -13,6 +13,7 @@ mod reconcile;
 mod recover;
 #[cfg(test)]
 pub(super) mod tests;
+mod wind_up;
 mod works;
 
 use std::num::NonZeroU16;

@@ -14,7 +14,7 @@ use super::api::Apis;
 use super::attempt::attempt;
 use super::queue::{heirs, others, parse};
 use super::works::{Ending, Works};
-use super::{Object, Settings, recover};
+use super::{Object, Settings, wind_up};
 use crate::clock::now;
 use crate::operator::request::ApiError;
 
@@ -25,6 +25,10 @@ const BACKOFF: Backoff = Backoff {
 };
 /// When to look again if another task has just got the turn.
 const TAKEN: Duration = Duration::from_secs(1);
+/// Between two steps of winding a recovery up.
+const STEP: Duration = Duration::from_secs(1);
+/// The same after one that failed.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What every look has in common.
 pub(super) struct Context {
@@ -62,6 +66,7 @@ impl Context {
             others: &others,
             work: &self.works.of(&task.uid),
             progress: &self.works.progress(&task.uid),
+            wound_up: !task.recovers || self.works.is_wound_up(&task.uid),
         };
         decide(&seen, &self.settings.limits, now)
     }
@@ -100,10 +105,8 @@ async fn carry_out(
         None => {}
         Some(Act::AskEtcd) => return Ok(Action::requeue(TAKEN)),
         Some(Act::AddFinalizer) => context.apis.add_finalizer(object).await?,
-        Some(Act::RemoveFinalizer) => {
-            recover::release(&context.apis, task).await?;
-            context.apis.remove_finalizer(object).await?;
-        }
+        Some(Act::RemoveFinalizer) => context.apis.remove_finalizer(object).await?,
+        Some(Act::WindUp) => return Ok(wind_up(object, task, context).await),
         Some(Act::Delete) => context.apis.delete(object).await?,
         Some(Act::Start(what)) => {
             let (apis, sidecars) = (context.apis.clone(), context.settings.sidecars.clone());
@@ -132,6 +135,22 @@ async fn carry_out(
         Some(at) => Action::requeue(until(at)),
         None => Action::await_change(),
     })
+}
+
+async fn wind_up(object: &Object, task: &Task, context: &Context) -> Action {
+    match wind_up::step(&context.apis, object, task).await {
+        Ok(true) => {
+            context.works.wound_up(&task.uid);
+            context.works.wake([ObjectRef::from_obj(object)]);
+            Action::await_change()
+        }
+        Ok(false) => Action::requeue(STEP),
+        Err(trouble) => {
+            let name = &task.name;
+            tracing::warn!(name, %trouble, "what members were told is yet to be taken back");
+            Action::requeue(AGAIN)
+        }
+    }
 }
 
 async fn tell(object: &Object, task: &Task, told: &Told, context: &Context) {

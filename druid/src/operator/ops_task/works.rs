@@ -26,6 +26,8 @@ struct Entries {
     numbers: u64,
     /// How often in a row a task could not be looked at.
     failures: BTreeMap<String, u32>,
+    /// Those of which nothing is left with members.
+    wound_up: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -184,8 +186,19 @@ impl Works {
         self.lock().failures.remove(uid);
     }
 
+    /// Nothing that it has told members is left.
+    pub(super) fn wound_up(&self, uid: &str) {
+        self.lock().wound_up.insert(uid.to_owned());
+    }
+
+    /// Whether that is known.
+    pub(super) fn is_wound_up(&self, uid: &str) -> bool {
+        self.lock().wound_up.contains(uid)
+    }
+
     /// The task is gone.
     pub(super) fn gone(&self, uid: &str) {
+        self.lock().wound_up.remove(uid);
         self.looked_at(uid);
         self.forget(uid);
     }
@@ -201,6 +214,7 @@ impl Works {
     pub(super) fn retain(&self, uids: &BTreeSet<String>) {
         let mut entries = self.lock();
         entries.failures.retain(|uid, _| uids.contains(uid));
+        entries.wound_up.retain(|uid| uids.contains(uid));
         entries.by_uid.retain(|uid, entry| {
             let stays = uids.contains(uid);
             if !stays {
