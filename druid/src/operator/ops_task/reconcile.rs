@@ -66,7 +66,7 @@ impl Context {
             others: &others,
             work: &self.works.of(&task.uid),
             progress: &self.works.progress(&task.uid),
-            wound_up: !task.recovers || self.works.is_wound_up(&task.uid),
+            wound_up: !task.recovers || self.works.is_wound_up(task),
         };
         decide(&seen, &self.settings.limits, now)
     }
@@ -140,7 +140,7 @@ async fn carry_out(
 async fn wind_up(object: &Object, task: &Task, context: &Context) -> Action {
     match wind_up::step(&context.apis, object, task).await {
         Ok(true) => {
-            context.works.wound_up(&task.uid);
+            context.works.wound_up(task);
             context.works.wake([ObjectRef::from_obj(object)]);
             Action::await_change()
         }

@@ -26,8 +26,9 @@ struct Entries {
     numbers: u64,
     /// How often in a row a task could not be looked at.
     failures: BTreeMap<String, u32>,
-    /// Those of which nothing is left with members.
-    wound_up: BTreeSet<String>,
+    /// Those of which nothing is left with members, and whether they were being deleted then: whoever
+    /// deletes one has it looked at once more.
+    wound_up: BTreeSet<(String, bool)>,
 }
 
 #[derive(Debug)]
@@ -187,18 +188,20 @@ impl Works {
     }
 
     /// Nothing that it has told members is left.
-    pub(super) fn wound_up(&self, uid: &str) {
-        self.lock().wound_up.insert(uid.to_owned());
+    pub(super) fn wound_up(&self, task: &Task) {
+        let entry = (task.uid.clone(), task.deleting);
+        self.lock().wound_up.insert(entry);
     }
 
     /// Whether that is known.
-    pub(super) fn is_wound_up(&self, uid: &str) -> bool {
-        self.lock().wound_up.contains(uid)
+    pub(super) fn is_wound_up(&self, task: &Task) -> bool {
+        let entry = (task.uid.clone(), task.deleting);
+        self.lock().wound_up.contains(&entry)
     }
 
     /// The task is gone.
     pub(super) fn gone(&self, uid: &str) {
-        self.lock().wound_up.remove(uid);
+        self.lock().wound_up.retain(|(it, _)| it != uid);
         self.looked_at(uid);
         self.forget(uid);
     }
@@ -214,7 +217,7 @@ impl Works {
     pub(super) fn retain(&self, uids: &BTreeSet<String>) {
         let mut entries = self.lock();
         entries.failures.retain(|uid, _| uids.contains(uid));
-        entries.wound_up.retain(|uid| uids.contains(uid));
+        entries.wound_up.retain(|(uid, _)| uids.contains(uid));
         entries.by_uid.retain(|uid, entry| {
             let stays = uids.contains(uid);
             if !stays {
