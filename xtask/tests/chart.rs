@@ -34,23 +34,24 @@ fn helm(args: &[&str]) -> Output {
 
 /// What comes of these values.
 fn rendered(values: &Value) -> Objects {
-    let text = template(values).unwrap_or_else(|why| panic!("{values}: {why}"));
-    by_name(serde_saphyr::from_multiple(&text).unwrap())
+    let output = template(values);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{values}: {why}");
+    objects(output)
 }
 
-/// What comes of a file of values: objects, or why there are none.
-fn template(values: &Value) -> Result<String, String> {
+/// What Helm says of values.
+fn template(values: &Value) -> Output {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, values.to_string()).unwrap();
     let path = file.path().to_str().unwrap();
     let template = ["template", NAME, deploy::CHART, "--include-crds"];
-    let output = helm(&[&template[..], &["--values", path]].concat());
-    let said = |text| String::from_utf8(text).unwrap();
-    if output.status.success() {
-        Ok(said(output.stdout))
-    } else {
-        Err(said(output.stderr))
-    }
+    helm(&[&template[..], &["--values", path]].concat())
+}
+
+fn objects(output: Output) -> Objects {
+    let text = String::from_utf8(output.stdout).unwrap();
+    by_name(serde_saphyr::from_multiple(&text).unwrap())
 }
 
 /// Why nothing comes of a value that is set as `helm --set` takes it.
@@ -435,10 +436,11 @@ fn values_of_etcd_druids_chart_are_taken_or_refused_with_a_remedy() {
     let guide = std::fs::read_to_string(xtask::root().join("docs/migration.md")).unwrap();
     let mut left = WITHOUT_MEANING.to_vec();
     let objects = loop {
-        let why = match template(&values) {
-            Ok(text) => break by_name(serde_saphyr::from_multiple(&text).unwrap()),
-            Err(why) => why,
-        };
+        let output = template(&values);
+        if output.status.success() {
+            break objects(output);
+        }
+        let why = String::from_utf8(output.stderr).unwrap();
         let refused = |(name, _): &&(&str, &str)| why.contains(&format!("{name}: "));
         let (name, remedy) = *left.iter().find(refused).unwrap_or_else(|| panic!("{why}"));
         assert!(why.contains(remedy), "{why}");

@@ -182,7 +182,7 @@ fn calm(plan: &Plan, facts: &Facts) -> Vec<Finding> {
     let happened: BTreeSet<_> = happened.map(|(kind, _)| kind).collect();
     let planned: BTreeSet<_> = plan.faults.iter().map(|it| it.what.kind()).collect();
     let missing = planned.difference(&happened).map(|kind| {
-        let skipped = turns().filter(|(it, _)| it == kind).last();
+        let skipped = turns().rfind(|(it, _)| it == kind);
         Finding::NoFault {
             kind: (*kind).to_owned(),
             why: skipped.and_then(|(_, it)| it.skipped.clone()),
