@@ -31,6 +31,13 @@ pub enum Ask {
     },
     /// Stop, and say what it all came to.
     End,
+    /// The same, and stay for [`Ask::Reread`].
+    Stop,
+    /// Does this etcd, which was made from the backups since, hold what was acknowledged?
+    Reread {
+        /// Where it serves.
+        url: String,
+    },
 }
 
 /// A line from the load, in JSON.
@@ -41,8 +48,10 @@ pub enum Said {
     Started,
     /// The answer to [`Ask::Pass`].
     Passed(Box<Witnessed>),
-    /// The last answer.
+    /// The answer to [`Ask::End`] and [`Ask::Stop`].
     Ended(Box<Account>),
+    /// The answer to [`Ask::Reread`]: everything that must not be, in words.
+    Reread(Vec<String>),
     /// It could not go on; the last answer too.
     Failed(String),
 }

@@ -23,6 +23,7 @@ use druid_core::operator::Config;
 use druid_core::operator::config::FIELDS;
 use druid_core::operator::gates::Gate;
 use druid_core::status::conditions;
+use druid_core::status::operation::{Code, Component};
 use druid_core::upgrade::ShownPhase;
 use serde_json::Value;
 
@@ -289,11 +290,93 @@ fn golden(name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// The codes of an enum, and what is remarked of the variant of each, as its source has both.
+fn codes_of(source: &str, of: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(repository().join("core/src").join(source)).unwrap();
+    let after = |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap();
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let variants = after(&text, &format!("pub enum {of} {{\n"), "\n}\n");
+    let (mut remarks, mut remark) = (BTreeMap::new(), String::new());
+    for line in variants.lines().filter_map(|it| it.strip_prefix("    ")) {
+        if let Some(said) = line.strip_prefix("/// ") {
+            remark = format!("{remark} {said}");
+        } else if line.starts_with(char::is_uppercase) {
+            let name = line.split(|it: char| !it.is_alphanumeric()).next().unwrap();
+            remarks.insert(name.to_owned(), std::mem::take(&mut remark));
+        }
+    }
+    let (_, own) = text.split_once(&format!("impl {of} {{\n")).unwrap();
+    let arms = after(own, "fn code(&self) ->", "\n    }\n");
+    let arms = arms.lines().filter_map(|it| {
+        let (variant, code) = it.trim().strip_prefix("Self::")?.split_once(" => \"")?;
+        let name = variant.split(|it: char| !it.is_alphanumeric()).next()?;
+        let remark = remarks.get(name).unwrap().trim().to_owned();
+        Some((code.trim_end_matches("\",").to_owned(), remark))
+    });
+    let codes: Vec<_> = arms.collect();
+    assert!(codes.len() > 5, "{source}");
+    codes
+}
+
+/// Sections of codes that are given to people alone.
+fn people(text: &mut String) {
+    for (title, source, of) in [
+        (
+            "Why a spec cannot be rendered, also in `kubectl druid preflight` and `doctor` as `SpecProblem`",
+            "render/problem.rs",
+            "Problem",
+        ),
+        (
+            "What `kubectl druid preflight` finds against an upgrade, besides",
+            "cli/preflight/against.rs",
+            "Against",
+        ),
+        (
+            "What `kubectl druid doctor` finds",
+            "doctor/finding.rs",
+            "Finding",
+        ),
+        ("What a rehearsal warns of", "warnings.rs", "Warning"),
+    ] {
+        writeln!(text, "\n## {title}").unwrap();
+        head(text, &["code", "what it says"]);
+        for (name, remark) in codes_of(source, of) {
+            row(text, &[&code(&name), &remark]);
+        }
+    }
+}
+
+/// What `status.lastErrors` of an Etcd has.
+fn errors(text: &mut String) {
+    text.push_str("\n## Errors of an Etcd, in `status.lastErrors[].code`\n");
+    head(text, &["code", "what it says"]);
+    for component in Component::ALL {
+        for (name, failed) in [
+            (Code::Get(component), "could not be read"),
+            (
+                Code::Sync(component),
+                "could not be brought to what it should be",
+            ),
+            (Code::Delete(component), "could not be removed"),
+        ] {
+            let what = format!("{} {failed}", component.word());
+            row(text, &[&code(&name.to_string()), &what]);
+        }
+    }
+    let halted = code(&Code::UpgradeHalted.to_string());
+    row(
+        text,
+        &[&halted, "an upgrade has halted; why is in `status.upgrade`"],
+    );
+}
+
 #[test]
 fn every_reason_is_described() {
     let introduction = "What programs can rely on: conditions, phases, and the code of every reason that is \
-        given, with an example of what is said. The same code is in the status, in Events, in the log and in \
-        what `kubectl druid` prints.";
+        given for what is not done, with an example of what is said. The code of a refusal, a wait, a halt or \
+        a task is the same in the status, in Events, in the log and in what `kubectl druid` prints.";
     let mut text = page("Conditions, phases and codes", introduction);
     text.push_str("\n## Conditions of an Etcd\n");
     head(&mut text, &["condition", "`True` says"]);
@@ -347,5 +430,33 @@ fn every_reason_is_described() {
         let again = if again == "again" { "yes" } else { "" };
         row(&mut text, &[&code(name), said, again]);
     }
+    errors(&mut text);
+    people(&mut text);
     is("codes.md", &text);
+}
+
+/// The days before the end of a certificate on which an alert fires.
+fn days(rules: &Value, alert: &str) -> String {
+    let rules = rules["spec"]["groups"].as_array().unwrap().iter();
+    let mut rules = rules.flat_map(|it| it["rules"].as_array().unwrap());
+    let rule = rules.find(|it| it["alert"] == alert).unwrap();
+    let (days, _) = rule["expr"]
+        .as_str()
+        .unwrap()
+        .split_once(" * 86400")
+        .unwrap();
+    days.rsplit_once(' ').unwrap().1.to_owned()
+}
+
+#[test]
+fn the_threat_model_says_when_an_expiring_certificate_is_told_of() {
+    let rules = xtask::deploy::monitoring::rules();
+    let [soon, urgent] = ["EtcdCertificateExpiresSoon", "EtcdCertificateExpires"];
+    let said = format!(
+        "say so {} days before, and call it critical from {} days on",
+        days(&rules, soon),
+        days(&rules, urgent)
+    );
+    let text = std::fs::read_to_string(repository().join("docs/threat-model.md")).unwrap();
+    assert!(text.contains(&said), "{said}");
 }

@@ -100,7 +100,7 @@ pub(crate) fn feed(command: &mut Command, text: &[u8]) -> Result<(), CommandErro
     }
 }
 
-/// Where a tool of the package registry is; builds it into target/tools if it is not there yet.
+/// Where a tool that cargo installs is; builds it into target/tools if it is not there yet.
 pub(crate) fn installed(tool: &str, version: &str) -> Result<PathBuf, CommandError> {
     let tools = root().join("target/tools");
     let program = tools.join("bin").join(tool);

@@ -69,6 +69,13 @@ app.kubernetes.io/name: druid
 {{- fail (printf "%s: this chart has no such value: %s" $name $instead) -}}
 {{- end -}}
 {{- end -}}
+{{- $config := .Values.operatorConfig | default dict -}}
+{{- if hasKey $config "logConfiguration" -}}
+{{- fail "operatorConfig.logConfiguration: etcd-druid reads no such field either: write it to operatorConfig.logging" -}}
+{{- end -}}
+{{- if hasKey ($config.clientConnection | default dict) "acceptContentType" -}}
+{{- fail "operatorConfig.clientConnection.acceptContentType: etcd-druid reads no such field either: write it to acceptContentTypes, or leave it out" -}}
+{{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (ne (include "druid.elected" .) "true") -}}
 {{- fail (printf "replicas: %d operators need operatorConfig.leaderElection.enabled: true, or they work against each other" (int .Values.replicas)) -}}
 {{- end -}}

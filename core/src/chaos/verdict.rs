@@ -1,9 +1,15 @@
 //! What must be so when it is over.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::{Fault, Plan, Roll};
 use crate::demo::Account;
+
+/// From so many minutes on, each kind of fault that was planned has had its turn.
+const EVERY_KIND: u32 = 10;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -50,9 +56,45 @@ pub enum Finding {
         /// What it says.
         reason: String,
     },
+    /// It cannot be known what became of it.
+    #[error("the task {name} is gone, and was {state} when it was last seen")]
+    Gone {
+        /// Which.
+        name: String,
+        /// Its state then.
+        state: String,
+    },
     /// Backups are not what they should be.
     #[error("the backups: {0}")]
     Backups(String),
+    /// What comes of them is not what was written.
+    #[error("restored from the backups: {0}")]
+    Restored(String),
+    /// Nothing was put to the test.
+    #[error("a fault was planned and never took place: {kind}{}", last(why.as_ref()))]
+    NoFault {
+        /// What kind of fault.
+        kind: String,
+        /// Why the last one that was to be was skipped; nothing if none had its turn.
+        why: Option<String>,
+    },
+    /// Nothing was put to the test.
+    #[error("neither an upgrade nor a way back was done")]
+    NoRoll,
+}
+
+fn last(why: Option<&String>) -> String {
+    why.map_or_else(String::new, |why| format!(" (the last one: {why})"))
+}
+
+/// A fault that had its turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultSeen {
+    /// What was to be.
+    pub fault: Fault,
+    /// Why it was not.
+    pub skipped: Option<String>,
 }
 
 /// A task in the end.
@@ -64,6 +106,28 @@ pub struct TaskSeen {
     pub state: String,
     /// What the status says of why.
     pub reason: Option<String>,
+    /// Whether it has been deleted since.
+    pub gone: bool,
+}
+
+/// All tasks that there ever were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tasks(BTreeMap<String, TaskSeen>);
+
+impl Tasks {
+    /// Those that are there now.
+    pub fn look(&mut self, now: Vec<TaskSeen>) {
+        for task in self.0.values_mut() {
+            task.gone = true;
+        }
+        self.0
+            .extend(now.into_iter().map(|it| (it.name.clone(), it)));
+    }
+
+    /// Each as it was seen last.
+    pub fn all(&self) -> Vec<TaskSeen> {
+        self.0.values().cloned().collect()
+    }
 }
 
 /// What was seen in the end.
@@ -77,10 +141,16 @@ pub struct Facts {
     pub tasks: Vec<TaskSeen>,
     /// What is wrong with the backups.
     pub backups: Option<String>,
+    /// What is wrong with what was restored from them.
+    pub restored: Vec<String>,
+    /// Every fault that had its turn.
+    pub faults: Vec<FaultSeen>,
+    /// Every change of all members that was done.
+    pub rolls: Vec<Roll>,
 }
 
 /// Everything that must not be.
-pub fn judge(facts: &Facts) -> Vec<Finding> {
+pub fn judge(plan: &Plan, facts: &Facts) -> Vec<Finding> {
     let account = &facts.account;
     let mut findings = Vec::new();
     if account.writes.lost > 0 {
@@ -100,7 +170,28 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(facts.tasks.iter().filter_map(task));
     findings.extend(facts.backups.clone().map(Finding::Backups));
+    findings.extend(facts.restored.iter().cloned().map(Finding::Restored));
+    findings.extend(calm(plan, facts));
     findings
+}
+
+/// What of the chaos was none.
+fn calm(plan: &Plan, facts: &Facts) -> Vec<Finding> {
+    let turns = || facts.faults.iter().map(|it| (it.fault.kind(), it));
+    let happened = turns().filter(|(_, it)| it.skipped.is_none());
+    let happened: BTreeSet<_> = happened.map(|(kind, _)| kind).collect();
+    let planned: BTreeSet<_> = plan.faults.iter().map(|it| it.what.kind()).collect();
+    let missing = planned.difference(&happened).map(|kind| {
+        let skipped = turns().rfind(|(it, _)| it == kind);
+        Finding::NoFault {
+            kind: (*kind).to_owned(),
+            why: skipped.and_then(|(_, it)| it.skipped.clone()),
+        }
+    });
+    let long = plan.minutes >= EVERY_KIND;
+    let rolled = |it: &Roll| matches!(it, Roll::Upgrade | Roll::Rollback);
+    let calm = (!facts.rolls.iter().any(rolled)).then_some(Finding::NoRoll);
+    missing.filter(|_| long).chain(calm).collect()
 }
 
 /// A task has ended, and says why if it did not do what it was for.
@@ -108,6 +199,8 @@ fn task(task: &TaskSeen) -> Option<Finding> {
     let (name, state) = (task.name.clone(), task.state.clone());
     match (state.as_str(), task.reason.clone()) {
         ("Succeeded", _) | ("Failed" | "Rejected", Some(_)) => None,
+        ("Failed" | "Rejected", None) => Some(Finding::NoReason { name, state }),
+        _ if task.gone => Some(Finding::Gone { name, state }),
         (_, None) => Some(Finding::NoReason { name, state }),
         (_, Some(reason)) => Some(Finding::Stuck {
             name,
@@ -122,8 +215,18 @@ mod tests {
     use super::*;
     use crate::report::HashKv;
 
+    fn plan() -> Plan {
+        Plan::new(1, EVERY_KIND)
+    }
+
     fn good() -> Facts {
+        let took_place = |fault| FaultSeen {
+            fault,
+            skipped: None,
+        };
         Facts {
+            faults: plan().faults.iter().map(|it| took_place(it.what)).collect(),
+            rolls: vec![Roll::Upgrade],
             account: Account {
                 linearizable: Some(true),
                 hash_kv: HashKv {
@@ -141,7 +244,12 @@ mod tests {
             name: "t".to_owned(),
             state: state.to_owned(),
             reason: reason.map(str::to_owned),
+            gone: false,
         }
+    }
+
+    fn said(plan: &Plan, facts: &Facts) -> Vec<String> {
+        judge(plan, facts).iter().map(Finding::to_string).collect()
     }
 
     #[test]
@@ -152,7 +260,7 @@ mod tests {
             seen("Failed", Some("no quorum")),
             seen("Rejected", Some("not ready")),
         ];
-        assert_eq!(judge(&facts), []);
+        assert_eq!(judge(&plan(), &facts), []);
     }
 
     #[test]
@@ -196,12 +304,63 @@ mod tests {
                 |it| it.backups = Some("a hole".to_owned()),
                 "the backups: a hole",
             ),
+            (
+                |it| it.restored.push("lost: a".to_owned()),
+                "restored from the backups: lost: a",
+            ),
+            (
+                |it| it.rolls = vec![Roll::Scale(5)],
+                "neither an upgrade nor a way back was done",
+            ),
+            (
+                |it| it.faults.retain(|it| it.fault != Fault::KillOperator),
+                "a fault was planned and never took place: the operator is killed",
+            ),
         ];
         for (damage, expected) in table {
             let mut facts = good();
             damage(&mut facts);
-            let found: Vec<_> = judge(&facts).iter().map(Finding::to_string).collect();
-            assert_eq!(found, [*expected]);
+            assert_eq!(said(&plan(), &facts), [*expected]);
         }
+    }
+
+    #[test]
+    fn a_kind_of_fault_that_was_always_skipped_is_told_with_the_last_reason() {
+        let mut facts = good();
+        for seen in &mut facts.faults {
+            if seen.fault == Fault::KillOperator {
+                seen.skipped = Some("it has no pod".to_owned());
+            }
+        }
+        let expected = "a fault was planned and never took place: the operator is killed (the last \
+            one: it has no pod)";
+        assert_eq!(said(&plan(), &facts), [expected]);
+        // A short run does not come to everything.
+        assert_eq!(said(&Plan::new(1, EVERY_KIND - 1), &facts), [""; 0]);
+        // Once is enough.
+        facts.faults.push(FaultSeen {
+            fault: Fault::KillOperator,
+            skipped: None,
+        });
+        assert_eq!(said(&plan(), &facts), [""; 0]);
+    }
+
+    #[test]
+    fn a_task_that_was_deleted_is_judged_as_it_was_seen_last() {
+        let mut tasks = Tasks::default();
+        let of = |name: &str, state, reason| TaskSeen {
+            name: name.to_owned(),
+            ..seen(state, reason)
+        };
+        tasks.look(vec![
+            of("a", "Pending", None),
+            of("b", "InProgress", Some("asks")),
+        ]);
+        tasks.look(vec![of("a", "Succeeded", None)]);
+        tasks.look(Vec::new());
+        let mut facts = good();
+        facts.tasks = tasks.all();
+        let expected = "the task b is gone, and was InProgress when it was last seen";
+        assert_eq!(said(&plan(), &facts), [expected]);
     }
 }

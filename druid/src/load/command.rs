@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Load, LoadSpec};
+use super::{Load, LoadSpec, evidence};
 use crate::clock;
 use crate::etcd::{self, Client, Endpoint};
 use crate::witness::check::check;
@@ -74,15 +74,20 @@ impl FromStr for Named {
 
 /// Why it could not go on.
 #[derive(Debug, Error)]
-enum LoadError {
+pub(super) enum LoadError {
     #[error(transparent)]
     Load(#[from] super::Error),
     #[error(transparent)]
     Client(#[from] etcd::Error),
     #[error("a line on the standard input is no question: {0}")]
     Question(#[from] serde_json::Error),
-    #[error("it was asked for something before it was told to start, or to start twice")]
+    #[error("it was asked for something before it was told to start or to stop, or for that twice")]
     Order,
+    #[error("{url}: {why}")]
+    Url {
+        url: String,
+        why: etcd::ParseEndpointError,
+    },
     #[error("the moment that times count from is too far away: {0}")]
     Origin(Timestamp),
     #[error("the record could not be judged: {0}")]
@@ -98,6 +103,21 @@ struct Running {
     members: Vec<(MemberName, Client)>,
     origin: Timestamp,
     seed: u64,
+}
+
+/// One that was stopped.
+pub(super) struct Stopped {
+    pub(super) evidence: Evidence,
+    /// What was wrong already.
+    pub(super) broken: Vec<String>,
+    pub(super) value_size: usize,
+}
+
+/// How far it is.
+enum State {
+    Before,
+    Runs(Box<Running>),
+    Stopped(Box<Stopped>),
 }
 
 /// Does it.
@@ -119,7 +139,7 @@ fn say(said: &Said) {
 async fn answer(args: Args) -> Result<(), LoadError> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut terminated = signal(SignalKind::terminate()).map_err(LoadError::Signals)?;
-    let mut running = None;
+    let mut state = State::Before;
     loop {
         let line = tokio::select! {
             line = lines.next_line() => line.ok().flatten(),
@@ -130,25 +150,36 @@ async fn answer(args: Args) -> Result<(), LoadError> {
             Some(line) => serde_json::from_str(line)?,
             None => Ask::End,
         };
-        running = match (ask, running.take()) {
-            (Ask::Start, None) => {
+        state = match (ask, state) {
+            (Ask::Start, State::Before) => {
                 let started = Running::start(&args).await?;
                 say(&Said::Started);
-                Some(started)
+                State::Runs(Box::new(started))
             }
-            (Ask::Pass { from, to, runs }, Some(running)) => {
-                let seen = Running::pass(&running, from, to, runs).await?;
+            (Ask::Pass { from, to, runs }, State::Runs(running)) => {
+                let seen = running.pass(from, to, runs).await?;
                 say(&Said::Passed(Box::new(seen)));
-                Some(running)
+                State::Runs(running)
             }
-            (Ask::End, Some(running)) => {
-                let account = running.end().await?;
+            (ask @ (Ask::End | Ask::Stop), State::Runs(running)) => {
+                let (account, stopped) = running.end().await?;
                 say(&Said::Ended(Box::new(account)));
-                return Ok(());
+                if ask == Ask::End {
+                    return Ok(());
+                }
+                State::Stopped(Box::new(stopped))
             }
-            // It was told to stop before it began.
-            (Ask::End, None) if line.is_none() => return Ok(()),
-            (Ask::Start, Some(_)) | (Ask::Pass { .. } | Ask::End, None) => {
+            (Ask::Reread { url }, State::Stopped(stopped)) => {
+                let endpoint = url.parse().map_err(|why| LoadError::Url { url, why })?;
+                let (broken, stopped) = stopped.reread(&Client::new(endpoint, None)?).await?;
+                say(&Said::Reread(broken));
+                State::Stopped(Box::new(stopped))
+            }
+            // It was told to stop before it began, or after it had stopped.
+            (Ask::End, State::Before | State::Stopped(_)) if line.is_none() => return Ok(()),
+            (Ask::Start | Ask::Reread { .. }, State::Runs(_))
+            | (Ask::Pass { .. } | Ask::End | Ask::Stop | Ask::Reread { .. }, State::Before)
+            | (Ask::Start | Ask::Pass { .. } | Ask::End | Ask::Stop, State::Stopped(_)) => {
                 return Err(LoadError::Order);
             }
         };
@@ -205,7 +236,7 @@ impl Running {
         })
     }
 
-    async fn end(self) -> Result<Account, LoadError> {
+    async fn end(self) -> Result<(Account, Stopped), LoadError> {
         let evidence = self.load.stop(None).await?;
         let ended = clock::now();
         let checked = check(&self.members, None, NAMES).await;
@@ -220,7 +251,7 @@ impl Running {
         broken.extend(unread.map(|(member, why)| format!("{member} could not be read: {why}")));
         broken.extend(checked.broken);
         let gaps = &findings.writes.gaps;
-        Ok(Account {
+        let account = Account {
             seed: self.seed,
             writes: report::Writes {
                 acknowledged: findings.writes.acknowledged,
@@ -240,8 +271,27 @@ impl Running {
                 .filter(|bucket| bucket.acknowledged > 0)
                 .map(WriteBucket::from)
                 .collect(),
+            broken: broken.clone(),
+        };
+        let stopped = Stopped {
+            evidence,
             broken,
-        })
+            value_size: LoadSpec::with_seed(self.seed).value_size,
+        };
+        Ok((account, stopped))
+    }
+}
+
+impl Stopped {
+    /// What is wrong with another etcd at that revision, and not with the members.
+    pub(super) async fn reread(self, other: &Client) -> Result<(Vec<String>, Self), LoadError> {
+        let evidence = evidence::reread(self.evidence, other, self.value_size).await;
+        let (findings, evidence) = judge(evidence).await?;
+        let mut broken = findings.faults();
+        let unread = findings.members_unread.values();
+        broken.extend(unread.map(|why| format!("it could not be read: {why}")));
+        broken.retain(|it| !self.broken.contains(it));
+        Ok((broken, Self { evidence, ..self }))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use druid_core::member::MemberName;
 use druid_core::oracle::fill::{FILL_PREFIX, FillFindings, Filled, Stored};
 use druid_core::oracle::findings::Evidence;
 use druid_core::oracle::ledger::Contents;
@@ -68,6 +69,21 @@ pub(super) async fn gather(
         }
     }
     Ok(evidence)
+}
+
+/// What another etcd holds at the revision of this evidence, in place of what members do.
+pub(super) async fn reread(evidence: Evidence, client: &Client, value_size: usize) -> Evidence {
+    let (mut held, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    let name = MemberName::from("restored");
+    match contents(client, value_size, evidence.until).await {
+        Ok(contents) => drop(held.insert(name, contents)),
+        Err(error) => drop(unread.insert(name, error.to_string())),
+    }
+    Evidence {
+        contents: held,
+        unread,
+        ..evidence
+    }
 }
 
 /// The revision of the store, which holds nothing of the load's yet.

@@ -27,7 +27,7 @@ struct Cluster {
     children: Vec<Option<Child>>,
     arguments: Vec<Vec<String>>,
     clients: Vec<Client>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Cluster {
@@ -63,7 +63,7 @@ impl Cluster {
             children: (0..size).map(|_| None).collect(),
             arguments: (0..size).map(arguments).collect(),
             clients: client_urls.iter().map(client).collect(),
-            _data: data,
+            data,
         };
         let old = etcd34::etcd_bin_path().unwrap();
         (0..size).for_each(|at| cluster.run(at, old));
@@ -385,6 +385,40 @@ async fn a_single_member_that_is_killed_keeps_what_it_acknowledged() {
 
     let again = Load::start(cluster.members(), spec, Instant::now()).await;
     assert!(matches!(again, Err(Error::NotEmpty { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_looked_for_in_another_etcd() {
+    let mut cluster = Cluster::start(1).await;
+    let spec = LoadSpec::with_seed(5);
+    let load = Load::start(cluster.members(), spec, Instant::now())
+        .await
+        .unwrap();
+    for_a_while(SECOND).await;
+    let stopped = command::Stopped {
+        evidence: load.stop(None).await.unwrap(),
+        broken: Vec::new(),
+        value_size: spec.value_size,
+    };
+    let (broken, stopped) = stopped.reread(&cluster.clients[0]).await.unwrap();
+    assert_eq!(broken, [""; 0]);
+
+    // One that has nothing of it, and is not so far.
+    cluster.end(0, Signal::SIGKILL);
+    std::fs::remove_dir_all(cluster.data.path().join("0")).unwrap();
+    cluster.run(0, etcd34::etcd_bin_path().unwrap());
+    cluster.answers(0).await;
+    let (broken, stopped) = stopped.reread(&cluster.clients[0]).await.unwrap();
+    let unread = |it: &String| it.starts_with("it could not be read: ");
+    assert!(broken.iter().any(unread), "{broken:?}");
+
+    for _ in 0..stopped.evidence.until {
+        let other = &cluster.clients[0];
+        other.put(b"other", b"x", None, SECOND).await.unwrap();
+    }
+    let (broken, _) = stopped.reread(&cluster.clients[0]).await.unwrap();
+    let lost = broken.iter().filter(|it| it.starts_with("lost: ")).count();
+    assert!(lost > 100, "{broken:?}");
 }
 
 #[tokio::test]

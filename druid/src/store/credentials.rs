@@ -1,7 +1,7 @@
 //! The credentials of each provider, where etcd-backup-restore looks for them.
 //!
 //! `<P>X_JSON` names a file; else `<P>X` names a directory, of which the first `*.json` file counts,
-//! else one file for each field. `<P>` is empty, `SOURCE_` or `SECONDARY_`. Line ends after a value
+//! else one file for each field. `<P>` is empty or `SOURCE_`. Line ends after a value
 //! are cut off: an editor puts them there, and no credential ends in one.
 
 use std::collections::BTreeMap;
@@ -59,16 +59,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whose credentials: those of the store, of the source of a copy, or of the second store.
+/// Whose credentials: those of the store, or of the source of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(dead_code, reason = "the commands that copy take it")]
 pub(crate) enum Whose {
     /// `--storage-provider` and so on.
     Main,
     /// `--source-*`, `SOURCE_*`.
     Source,
-    /// `--secondary-*`, `SECONDARY_*`.
-    Secondary,
 }
 
 impl Whose {
@@ -77,7 +74,6 @@ impl Whose {
         match self {
             Self::Main => "",
             Self::Source => "SOURCE_",
-            Self::Secondary => "SECONDARY_",
         }
     }
 
@@ -86,7 +82,6 @@ impl Whose {
         match self {
             Self::Main => "",
             Self::Source => "source-",
-            Self::Secondary => "secondary-",
         }
     }
 }

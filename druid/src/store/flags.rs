@@ -164,7 +164,6 @@ macro_rules! store_args {
 
         impl $name {
             /// The same, under no particular names.
-            #[allow(dead_code, reason = "the commands that copy take the others'")]
             pub(crate) fn flags(&self) -> StoreFlags {
                 StoreFlags {
                     whose: $whose,
@@ -194,13 +193,6 @@ store_args!(
     "source-",
     "Source store"
 );
-store_args!(
-    /// The flags of the second store.
-    SecondaryStoreArgs,
-    Whose::Secondary,
-    "secondary-",
-    "Second store"
-);
 
 impl StoreArgs {
     /// `--snapstore-temp-directory`. The others' has no effect: uploads need no files.
@@ -209,7 +201,6 @@ impl StoreArgs {
     }
 }
 
-#[allow(dead_code, reason = "the commands that copy take it")]
 impl SourceStoreArgs {
     /// Provider and prefix are the destination's where they are left out, as for
     /// etcd-backup-restore.

@@ -315,7 +315,9 @@ fn the_component_adds_rules_monitors_and_dashboard_to_what_is_deployed() {
     let directory = tempfile::tempdir().unwrap();
     let copied = directory.path().join("deploy");
     let made = xtask::deploy::manifests().unwrap();
-    fs::create_dir_all(copied.join("monitoring")).unwrap();
+    for component in ["images", "monitoring"] {
+        fs::create_dir_all(copied.join(component)).unwrap();
+    }
     let manifests = made.iter().map(|(path, _)| path);
     for path in manifests.filter(|it| it.starts_with("deploy/")) {
         fs::copy(xtask::root().join(path), directory.path().join(path)).unwrap();

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use druid_core::chaos::{Fault, Plan, Turn, may};
+use druid_core::chaos::{Fault, FaultSeen, Plan, Turn, may};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use xtask::cluster::processes;
@@ -53,6 +53,8 @@ pub(super) struct Faults {
     turns: VecDeque<Turn<Fault>>,
     state: State,
     last: Instant,
+    /// Every one that had its turn.
+    pub(super) seen: Vec<FaultSeen>,
 }
 
 /// A fault that cannot happen, and why.
@@ -66,6 +68,7 @@ impl Faults {
             turns,
             state: State::Resting(Instant::now() + Duration::from_secs(rest.into())),
             last: Instant::now(),
+            seen: Vec::new(),
         }
     }
 
@@ -105,10 +108,7 @@ impl Faults {
                 };
                 match may(fault, wanted, &health) {
                     Ok(()) => self.begin(fault, stage, seen, told),
-                    Err(why) if since.elapsed() > PATIENCE => {
-                        told.say(&format!("not done: {fault}: {why}"));
-                        self.rest();
-                    }
+                    Err(why) if since.elapsed() > PATIENCE => self.skip(fault, &why, told),
                     Err(_) => {}
                 }
             }
@@ -122,17 +122,25 @@ impl Faults {
         match inflict(fault, stage, seen) {
             Ok(cure) => {
                 told.say(&format!("fault: {}", named(fault, seen)));
+                self.note(fault, None);
                 let seconds = Duration::from_secs(fault.seconds().unwrap_or(0).into());
                 match cure {
                     Some(cure) => self.state = State::Lasting(cure, Instant::now() + seconds),
                     None => self.rest(),
                 }
             }
-            Err(why) => {
-                told.say(&format!("not done: {fault}: {why}"));
-                self.rest();
-            }
+            Err(why) => self.skip(fault, &why, told),
         }
+    }
+
+    fn skip(&mut self, fault: Fault, why: &dyn std::fmt::Display, told: &mut Told) {
+        told.say(&format!("not done: {fault}: {why}"));
+        self.note(fault, Some(why.to_string()));
+        self.rest();
+    }
+
+    fn note(&mut self, fault: Fault, skipped: Option<String>) {
+        self.seen.push(FaultSeen { fault, skipped });
     }
 
     /// Makes good what lasts, if anything does.
@@ -196,6 +204,12 @@ fn inflict(fault: Fault, stage: &Stage, seen: &Seen) -> Result<Option<Cure>, Imp
             let etcd = running(&member(number)?.uid, "etcd", None)?;
             signal(&etcd, Signal::SIGSTOP);
             Some(Cure::Resume(etcd))
+        }
+        Fault::KillStarter { member: number } => {
+            let uid = member(number)?.uid;
+            let first = running(&uid, "druid", Some("start-etcd"))?;
+            signal(&first, Signal::SIGKILL);
+            None
         }
         Fault::KillSidecar { member: number } => {
             let uid = member(number)?.uid;
@@ -273,11 +287,17 @@ fn inflict_around(fault: Fault, stage: &Stage, seen: &Seen) -> Result<Option<Cur
             let mut fill = stage.node.command("dd");
             fill.args(["if=/dev/zero", &of, "bs=1M"])
                 .stdin(Stdio::null());
-            fill.output()?;
+            let output = fill.env("LC_ALL", "C").output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            if !said.contains("No space left") {
+                heal_room(stage)?;
+                return Err(format!("they do not become full: {}", said.trim()).into());
+            }
             Some(Cure::Room)
         }
         Fault::KillMember { .. }
         | Fault::HangMember { .. }
+        | Fault::KillStarter { .. }
         | Fault::KillSidecar { .. }
         | Fault::DeletePod { .. }
         | Fault::LoseVolume { .. }
@@ -331,9 +351,12 @@ fn heal(cure: &Cure, stage: &mut Stage) -> Result<(), Box<dyn Error>> {
             .signal(API_SERVER, rustix::process::Signal::CONT)?,
         Cure::Store => stage.store.become_so(Mode::Up),
         Cure::Clock => stage.set_clock(0)?,
-        Cure::Room => {
-            stage.on_node("rm", &["-f", &format!("{VOLUMES}/ballast")])?;
-        }
+        Cure::Room => heal_room(stage)?,
     }
+    Ok(())
+}
+
+fn heal_room(stage: &Stage) -> Result<(), Box<dyn Error>> {
+    stage.on_node("rm", &["-f", &format!("{VOLUMES}/ballast")])?;
     Ok(())
 }

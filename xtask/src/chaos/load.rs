@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::Duration;
 
 use druid_core::demo::{Account, Ask, Said};
@@ -71,7 +71,9 @@ impl Load {
         let mut load = Self { child, ask, said };
         match load.ask(&Ask::Start, BEGINS)? {
             Said::Started => Ok(load),
-            said @ (Said::Passed(_) | Said::Ended(_) | Said::Failed(_)) => Err(other(&said)),
+            said @ (Said::Passed(_) | Said::Ended(_) | Said::Reread(_) | Said::Failed(_)) => {
+                Err(other(&said))
+            }
         }
     }
 
@@ -87,27 +89,54 @@ impl Load {
         }
     }
 
-    /// What it said without being asked: that it could not go on.
+    /// Why it could not go on, if it could not.
     pub(super) fn failed(&self) -> Option<String> {
         match self.said.try_recv() {
             Ok(Said::Failed(why)) => Some(why),
-            Ok(Said::Started | Said::Passed(_) | Said::Ended(_)) | Err(_) => None,
+            Ok(said @ (Said::Started | Said::Passed(_) | Said::Ended(_) | Said::Reread(_))) => {
+                Some(other(&said).to_string())
+            }
+            Err(TryRecvError::Disconnected) => Some("it has ended".to_owned()),
+            Err(TryRecvError::Empty) => None,
         }
     }
 
-    /// Ends it.
-    pub(super) fn end(&mut self) -> Result<Account, Box<dyn Error>> {
-        match self.ask(&Ask::End, JUDGES)? {
-            Said::Ended(account) => Ok(*account),
-            said @ (Said::Started | Said::Passed(_) | Said::Failed(_)) => Err(other(&said)),
+    /// Stops all clients. What it came to; one that cannot say so has an account that says that.
+    pub(super) fn stop(&mut self) -> Account {
+        let account = match self.ask(&Ask::Stop, JUDGES) {
+            Ok(Said::Ended(account)) => Ok(*account),
+            Ok(said @ (Said::Started | Said::Passed(_) | Said::Reread(_) | Said::Failed(_))) => {
+                Err(other(&said))
+            }
+            Err(error) => Err(error),
+        };
+        account.unwrap_or_else(|why| silent(&why.to_string()))
+    }
+
+    /// After it was stopped: what of that another etcd does not hold.
+    pub(super) fn reread(&mut self, url: &str) -> Result<Vec<String>, Box<dyn Error>> {
+        let url = url.to_owned();
+        match self.ask(&Ask::Reread { url }, JUDGES)? {
+            Said::Reread(broken) => Ok(broken),
+            said @ (Said::Started | Said::Passed(_) | Said::Ended(_) | Said::Failed(_)) => {
+                Err(other(&said))
+            }
         }
+    }
+}
+
+/// Nothing is known of what was written.
+fn silent(why: &str) -> Account {
+    Account {
+        broken: vec![format!("nothing is known of the writes: {why}")],
+        ..Account::default()
     }
 }
 
 fn other(said: &Said) -> Box<dyn Error> {
     match said {
         Said::Failed(why) => format!("the load: {why}").into(),
-        Said::Started | Said::Passed(_) | Said::Ended(_) => {
+        Said::Started | Said::Passed(_) | Said::Ended(_) | Said::Reread(_) => {
             "the load answered another question; please report this".into()
         }
     }

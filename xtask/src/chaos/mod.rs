@@ -1,12 +1,13 @@
 //! `cargo xtask chaos`: everything at once, on a real node.
 //!
-//! This page is the whole run. What is done follows from the seed (`druid_core::chaos`); `stage` is what
-//! it is done to, `faults` and `wishes` do it, `seen` looks, `load` writes and reads meanwhile, and what
-//! it all came to is judged by `druid_core::chaos` again.
+//! This page is the whole run. What is planned follows from the seed (`druid_core::chaos`); `stage` is what
+//! it is done to, `faults` and `wishes` do it, `seen` looks, `load` writes and reads meanwhile, `restored` is
+//! what the backups give in the end, and what it all came to is judged by `druid_core::chaos` again.
 #![expect(clippy::print_stdout, reason = "what a developer command says")]
 
 mod faults;
 mod load;
+mod restored;
 mod seen;
 mod stage;
 mod store;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use druid_core::chaos::{Facts, Finding, Plan, Task, judge};
+use druid_core::chaos::{self, Facts, FaultSeen, Finding, Plan, Roll, Task, judge};
 use druid_core::demo::Account;
 use serde::Serialize;
 use thiserror::Error;
@@ -29,6 +30,7 @@ use crate::interrupts;
 use crate::root;
 use faults::Faults;
 use load::Load;
+use restored::Restored;
 use seen::{Seen, is_over};
 use stage::{MEMBERS, Stage};
 use wishes::{Rolls, Tasks};
@@ -46,7 +48,7 @@ const SNAPSHOT: Duration = Duration::from_mins(2);
 /// What to do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Chaos {
-    /// What is done follows from this number: a seed that found something is tried again with it
+    /// What is planned follows from this number: a seed that found something is tried again with it
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// For how long, without what is made before and looked at after
@@ -90,9 +92,11 @@ impl Told {
 #[derive(Serialize)]
 struct Written<'a> {
     plan: &'a Plan,
-    minutes: u32,
-    rolls: u32,
+    /// What ended the run before its time, if it was no finding.
+    ended_by: Option<String>,
     told: &'a [String],
+    faults: &'a [FaultSeen],
+    rolls: &'a [Roll],
     account: &'a Account,
     findings: &'a [Finding],
 }
@@ -118,27 +122,35 @@ pub(crate) fn run(options: &Chaos) -> Result<ExitCode, Box<dyn Error>> {
         started: Instant::now(),
         lines: Vec::new(),
     };
-    let held = hold(options, &plan, &directory, &interrupted, &mut told);
-    let (facts, rolls) = match held {
-        Ok(held) => held,
-        Err(error) if error.is::<Interrupted>() => {
-            eprintln!("xtask: interrupted");
-            return Ok(ExitCode::from(130));
-        }
-        Err(error) => return Err(error),
-    };
-    let findings = judge(&facts);
+    let mut facts = Facts::default();
+    let held = hold(
+        options,
+        &plan,
+        &directory,
+        &interrupted,
+        &mut told,
+        &mut facts,
+    );
+    let findings = judge(&plan, &facts);
     let written = Written {
         plan: &plan,
-        minutes: options.minutes,
-        rolls,
+        ended_by: held.as_ref().err().map(ToString::to_string),
         told: &told.lines,
+        faults: &facts.faults,
+        rolls: &facts.rolls,
         account: &facts.account,
         findings: &findings,
     };
     let path = directory.join("chaos.json");
     std::fs::write(&path, serde_json::to_string_pretty(&written)?)?;
-    summarize(options, &facts, rolls, &findings);
+    match held {
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("xtask: interrupted");
+            return Ok(ExitCode::from(130));
+        }
+        held => held?,
+    }
+    summarize(options, &facts, &findings);
     println!("  report    {}", path.display());
     Ok(if findings.is_empty() {
         ExitCode::SUCCESS
@@ -154,10 +166,17 @@ fn hold(
     directory: &Path,
     interrupted: &AtomicBool,
     told: &mut Told,
-) -> Result<(Facts, u32), Box<dyn Error>> {
+    facts: &mut Facts,
+) -> Result<(), Box<dyn Error>> {
     told.say("making a node, the operator, an object store and an Etcd");
     let mut stage = Stage::start(options.druid.as_deref(), options.debug)?;
-    let held = live(options, plan, &mut stage, directory, interrupted, told);
+    let check = || {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Box::<dyn Error>::from(Interrupted));
+        }
+        Ok(())
+    };
+    let held = live(plan, &mut stage, directory, &check, told, facts);
     stage.collect(directory);
     held
 }
@@ -169,9 +188,22 @@ struct Lanes {
     tasks: Tasks,
     seen: Seen,
     looked: Instant,
+    /// All tasks that there ever were.
+    ever: chaos::Tasks,
 }
 
 impl Lanes {
+    fn new(plan: &Plan, stage: &Stage) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            faults: Faults::new(plan),
+            rolls: Rolls::new(plan),
+            tasks: Tasks::new(plan),
+            seen: stage.look()?,
+            looked: Instant::now(),
+            ever: chaos::Tasks::default(),
+        })
+    }
+
     /// One round of everything. `more`: there is to be something new.
     fn go_on(
         &mut self,
@@ -185,6 +217,7 @@ impl Lanes {
             tasks,
             seen,
             looked,
+            ever,
         } = self;
         if more {
             faults.go_on(stage, seen, told)?;
@@ -197,6 +230,7 @@ impl Lanes {
         // Between two faults it may still be on its way up.
         if let Ok(now) = stage.look() {
             *seen = now;
+            ever.look(seen.tasks());
             rolls.go_on(more, stage, seen, told);
             tasks.go_on(more, stage, seen, told);
         }
@@ -217,71 +251,93 @@ impl Lanes {
     }
 }
 
-/// What can be read is written down after this, however it ends.
+/// Whether to go on: an error if a person wants an end.
+type Check<'a> = &'a dyn Fn() -> Result<(), Box<dyn Error>>;
+
+/// All that is done. `facts` has what is known of it, however it ends.
 fn live(
-    options: &Chaos,
     plan: &Plan,
     stage: &mut Stage,
     directory: &Path,
-    interrupted: &AtomicBool,
+    check: Check<'_>,
     told: &mut Told,
-) -> Result<(Facts, u32), Box<dyn Error>> {
+    facts: &mut Facts,
+) -> Result<(), Box<dyn Error>> {
     stage.make()?;
-    let origin = now();
     let names = stage.node.address();
-    let mut load = Load::start(&stage.druid, MEMBERS, plan.seed, origin, names, directory)?;
+    let mut load = Load::start(&stage.druid, MEMBERS, plan.seed, now(), names, directory)?;
     told.say("the load runs");
-    let mut lanes = Lanes {
-        faults: Faults::new(plan),
-        rolls: Rolls::new(plan),
-        tasks: Tasks::new(plan),
-        seen: stage.look()?,
-        looked: Instant::now(),
+    let mut lanes = Lanes::new(plan, stage)?;
+    let lasted = rage(plan, stage, &mut lanes, &load, check, told);
+    let lasted = lasted.and_then(|()| settle(stage, &mut lanes, check, told, facts));
+    // Whoever wants an end does not wait for what it all came to.
+    if check().is_ok() {
+        facts.account = load.stop();
+    }
+    let snapshot = match &lasted {
+        Ok(()) => last_snapshot(&mut lanes, stage, told),
+        Err(_) => Ok(()),
     };
-    let until = Instant::now() + Duration::from_secs(u64::from(options.minutes) * 60);
-    let check = || {
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(Box::<dyn Error>::from(Interrupted));
-        }
-        Ok(())
-    };
+    facts.faults.clone_from(&lanes.faults.seen);
+    facts.rolls.clone_from(&lanes.rolls.done);
+    facts.tasks = lanes.ever.all();
+    lasted?;
+    let backups = snapshot.and_then(|()| stage.verify().map_err(|it| it.to_string()));
+    facts.backups = backups.err();
+    told.say("the backups are restored");
+    let restored = Restored::start(stage, directory);
+    let reread = restored.and_then(|it| load.reread(&it.url()));
+    facts.restored = reread.unwrap_or_else(|why| vec![why.to_string()]);
+    Ok(())
+}
+
+/// Everything at once, for as long as it was asked for, or as long as there is a load.
+fn rage(
+    plan: &Plan,
+    stage: &mut Stage,
+    lanes: &mut Lanes,
+    load: &Load,
+    check: Check<'_>,
+    told: &mut Told,
+) -> Result<(), Box<dyn Error>> {
+    let until = Instant::now() + Duration::from_secs(u64::from(plan.minutes) * 60);
     while Instant::now() < until {
         check()?;
         if let Some(why) = load.failed() {
-            return Err(format!("the load: {why}").into());
+            told.say(&format!("the load: {why}"));
+            break;
         }
         lanes.go_on(true, stage, told)?;
     }
-    lanes.faults.end(stage, told)?;
+    lanes.faults.end(stage, told)
+}
+
+/// Waits until all is well again, or for so long that it is a finding.
+fn settle(
+    stage: &mut Stage,
+    lanes: &mut Lanes,
+    check: Check<'_>,
+    told: &mut Told,
+    facts: &mut Facts,
+) -> Result<(), Box<dyn Error>> {
     told.say("no more faults; waiting until all is well");
     let last = lanes.faults.last();
-    let mut not_whole = None;
     loop {
         check()?;
         lanes.go_on(false, stage, told)?;
+        let seconds = last.elapsed().as_secs();
         match lanes.missing() {
-            None => break,
+            None => {
+                told.say(&format!("all is well {seconds} s after the last fault"));
+                return Ok(());
+            }
             Some(what) if last.elapsed() > WHOLE => {
-                not_whole = Some((last.elapsed().as_secs(), what));
-                break;
+                facts.not_whole = Some((seconds, what));
+                return Ok(());
             }
             Some(_) => {}
         }
     }
-    let whole = last.elapsed().as_secs();
-    told.say(&format!(
-        "{whole} s after the last fault: the last snapshot"
-    ));
-    let snapshot = last_snapshot(&mut lanes, stage, told);
-    let account = load.end()?;
-    let backups = snapshot.and_then(|()| stage.verify().map_err(|it| it.to_string()));
-    let facts = Facts {
-        account,
-        not_whole,
-        tasks: lanes.seen.tasks(),
-        backups: backups.err(),
-    };
-    Ok((facts, lanes.rolls.done))
 }
 
 /// After everything a snapshot is taken at the first attempt.
@@ -322,7 +378,7 @@ fn show(plan: &Plan) {
     }
 }
 
-fn summarize(options: &Chaos, facts: &Facts, rolls: u32, findings: &[Finding]) {
+fn summarize(options: &Chaos, facts: &Facts, findings: &[Finding]) {
     let Chaos { seed, minutes, .. } = options;
     let word = if findings.is_empty() {
         "PASSED"
@@ -339,7 +395,16 @@ fn summarize(options: &Chaos, facts: &Facts, rolls: u32, findings: &[Finding]) {
         "  writes    {} acknowledged, {} lost",
         writes.acknowledged, writes.lost
     );
-    println!("  rolls     {rolls} done");
+    let (skipped, done): (Vec<_>, Vec<_>) =
+        facts.faults.iter().partition(|it| it.skipped.is_some());
+    println!("  faults    {}, {} skipped", done.len(), skipped.len());
+    let rolls = |kind: &dyn Fn(&Roll) -> bool| facts.rolls.iter().filter(|it| kind(it)).count();
+    println!(
+        "  rolls     {} upgrades, {} ways back, {} scalings",
+        rolls(&|it| *it == Roll::Upgrade),
+        rolls(&|it| *it == Roll::Rollback),
+        rolls(&|it| matches!(it, Roll::Scale(_)))
+    );
     let ended = |state: &str| facts.tasks.iter().filter(|it| it.state == state).count();
     println!(
         "  tasks     {} succeeded, {} failed, {} rejected, {} in all",

@@ -171,6 +171,7 @@ fn task(task: &Value) -> TaskSeen {
         name: text(&task["metadata"]["name"]).to_owned(),
         state: text(&status["state"]).to_owned(),
         reason: reasons.next().map(str::to_owned),
+        gone: false,
     }
 }
 

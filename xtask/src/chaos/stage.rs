@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use xtask::cluster::Node;
 use xtask::deploy::{self, Build};
@@ -15,6 +16,7 @@ use xtask::{debian, image};
 use super::seen::Seen;
 use super::store::{BUCKET, Store};
 use crate::command::{Profile, build_druid, output};
+use crate::demo::now;
 
 /// The namespace of all of it.
 pub(super) const NAMESPACE: &str = "chaos";
@@ -37,6 +39,14 @@ pub(super) const PREFIX: &str = "chaos--main";
 const FAKE_CLOCK: (&str, &str) = ("faketime/libfaketime.so.1", "libfaketime");
 /// The directory of the clock: on the node, and in the operator's container.
 const CLOCK: [&str; 2] = ["/node/clock", "/clock"];
+/// So many seconds ahead the clock is set once, to see that it is gone by.
+const TRIED_AHEAD: i32 = 60;
+/// A Lease that is renewed every two seconds differs by less than this.
+const CLOCK_NEAR: i64 = 20;
+/// How long it may take until it is gone by.
+const CLOCK_SET: Duration = Duration::from_secs(30);
+/// The operator's Lease.
+const LEASE: &str = "druid-leader-election";
 /// How long the operator and the members may take to be ready.
 const READY: Duration = Duration::from_mins(3);
 /// How long a request may take while the API server may be away.
@@ -73,6 +83,7 @@ impl Stage {
         std::fs::remove_file(archive)?;
         self.apply(&with_another_clock(deploy::objects(false, Some(&build))?))?;
         self.await_operator()?;
+        self.try_clock()?;
         self.apply(&self.etcd())?;
         self.await_members()
     }
@@ -116,6 +127,38 @@ impl Stage {
             self.clock().join("now"),
             format!("{ahead:+}\n"),
         )?)
+    }
+
+    /// The operator goes by the clock that is set: it says so in its Lease, which it renews.
+    fn try_clock(&self) -> Result<(), Box<dyn Error>> {
+        for set in [TRIED_AHEAD, 0] {
+            self.set_clock(set)?;
+            let start = Instant::now();
+            loop {
+                let why = match self.operator_ahead() {
+                    Ok(found) if (found - i64::from(set)).abs() < CLOCK_NEAR => break,
+                    Ok(found) => format!("its Lease is {found} s ahead, and {set} s were set"),
+                    Err(error) => error.to_string(),
+                };
+                if start.elapsed() > CLOCK_SET {
+                    let package = FAKE_CLOCK.1;
+                    return Err(
+                        format!("{package} does not set the operator's clock: {why}").into(),
+                    );
+                }
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+        Ok(())
+    }
+
+    /// By how many seconds the operator's Lease is ahead of us. It is renewed every two seconds.
+    fn operator_ahead(&self) -> Result<i64, Box<dyn Error>> {
+        let mut kubectl = self.node.kubectl();
+        kubectl.args(["--namespace", deploy::NAMESPACE, "get", "lease", LEASE]);
+        kubectl.arg("--output=jsonpath={.spec.renewTime}");
+        let renewed: Timestamp = said(kubectl.stdin(Stdio::null()))?.parse()?;
+        Ok(renewed.as_second() - now().as_second())
     }
 
     /// Runs a program on the node. It has to succeed.
@@ -231,12 +274,17 @@ impl Stage {
 
     /// Reads every byte of the backups. An error says what is wrong with them.
     pub(super) fn verify(&self) -> Result<String, Box<dyn Error>> {
-        let mut verify = Command::new(&self.druid);
-        verify
-            .args(["verify", &format!("s3://{BUCKET}/{PREFIX}")])
+        said(&mut self.on_backups("verify")?)
+    }
+
+    /// A command of druid about the backups.
+    pub(super) fn on_backups(&self, command: &str) -> Result<Command, Box<dyn Error>> {
+        let mut druid = Command::new(&self.druid);
+        druid
+            .args([command, &format!("s3://{BUCKET}/{PREFIX}")])
             .env("AWS_APPLICATION_CREDENTIALS", self.store.credentials()?)
             .stdin(Stdio::null());
-        said(&mut verify)
+        Ok(druid)
     }
 
     /// Writes down what may tell why something went wrong.
@@ -281,7 +329,7 @@ impl Stage {
 }
 
 /// What a program printed. If it fails, what it complained of.
-fn said(command: &mut Command) -> Result<String, Box<dyn Error>> {
+pub(super) fn said(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let output = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

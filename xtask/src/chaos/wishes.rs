@@ -35,7 +35,7 @@ pub(super) struct Rolls {
     /// The upgrade attempt whose halt was acknowledged last.
     acknowledged: String,
     shown: String,
-    pub(super) done: u32,
+    pub(super) done: Vec<Roll>,
 }
 
 impl Rolls {
@@ -46,7 +46,7 @@ impl Rolls {
             turns,
             acknowledged: String::new(),
             shown: String::new(),
-            done: 0,
+            done: Vec::new(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Rolls {
                 if is_done(roll, seen) {
                     let took = since.elapsed().as_secs();
                     told.say(&format!("done after {took} s: {roll}"));
-                    self.done += 1;
+                    self.done.push(roll);
                     self.state = State::Resting(after(&self.turns));
                 } else {
                     self.acknowledge(stage, seen, told);

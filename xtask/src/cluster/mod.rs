@@ -10,6 +10,7 @@ pub mod cli;
 mod control_plane;
 mod helm;
 mod kubeconfig;
+mod kustomize;
 mod layout;
 mod name;
 mod named;
@@ -25,6 +26,7 @@ mod tools;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use helm::{helm, helm_in};
+pub use kustomize::kustomize;
 pub use layout::Layout;
 pub use name::{ClusterName, NameError};
 pub use node::{Node, NodeError, Traces, Unable};

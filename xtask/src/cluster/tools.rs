@@ -1,5 +1,4 @@
-//! Builds the components of Kubernetes and Helm, once: `xtask/kubernetes/` is a Go module that needs
-//! nothing but Go's module proxy. What was built is kept in `target/tools/kubernetes/` until one
+//! Builds the components of Kubernetes and Helm, once, from the Go module in `xtask/kubernetes/`. What was built is kept in `target/tools/kubernetes/` until one
 //! of its sources changes.
 
 use std::fs::File;

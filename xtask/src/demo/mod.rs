@@ -274,7 +274,7 @@ fn one_pass(
     };
     let seen = match load.ask(&ask, witnesses, ANSWER)? {
         Said::Passed(seen) => *seen,
-        said @ (Said::Started | Said::Ended(_) | Said::Failed(_)) => {
+        said @ (Said::Started | Said::Ended(_) | Said::Reread(_) | Said::Failed(_)) => {
             return Err(unexpected(&said).into());
         }
     };
@@ -306,14 +306,16 @@ fn tell(seen: &Witnessed, pass: Pass) {
 fn end(load: &mut Load, witnesses: &mut Witnesses) -> Result<Account, DemoError> {
     match load.ask(&Ask::End, witnesses, ANSWER)? {
         Said::Ended(account) => Ok(*account),
-        said @ (Said::Started | Said::Passed(_) | Said::Failed(_)) => Err(unexpected(&said)),
+        said @ (Said::Started | Said::Passed(_) | Said::Reread(_) | Said::Failed(_)) => {
+            Err(unexpected(&said))
+        }
     }
 }
 
 fn unexpected(said: &Said) -> DemoError {
     DemoError::Load(match said {
         Said::Failed(why) => why.clone(),
-        Said::Started | Said::Passed(_) | Said::Ended(_) => {
+        Said::Started | Said::Passed(_) | Said::Ended(_) | Said::Reread(_) => {
             "it answered another question; please report this".to_owned()
         }
     })

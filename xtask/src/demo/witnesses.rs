@@ -361,7 +361,7 @@ impl Load {
         };
         match load.ask(&Ask::Start, witnesses, ANSWER)? {
             Said::Started => Ok(load),
-            said @ (Said::Passed(_) | Said::Ended(_) | Said::Failed(_)) => {
+            said @ (Said::Passed(_) | Said::Ended(_) | Said::Reread(_) | Said::Failed(_)) => {
                 Err(super::unexpected(&said).into())
             }
         }

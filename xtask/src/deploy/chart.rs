@@ -4,7 +4,7 @@
 use druid_core::operator::{Config, Gates};
 use serde_json::{Value, json};
 
-use super::{Build, DeployError, NAME, access, documents, operator};
+use super::{Build, DeployError, NAME, access, documents, images, operator};
 use crate::image::{self, RELEASES};
 
 /// Where it is.
@@ -42,7 +42,7 @@ pub fn values(gate: bool, build: Option<&Build>) -> Value {
     let mut values = json!({ "featureGates": { "UpgradeEtcdVersion": gate } });
     if let Some(build) = build {
         values["image"] = json!({ "repository": build.repository, "tag": tag() });
-        values["imageVectorOverwrite"] = operator::images(build);
+        values["imageVectorOverwrite"] = images::vector(build);
         values["podAnnotations"] = json!({ "checksum/image": build.stamp });
     }
     values
@@ -71,6 +71,9 @@ fn default_values() -> Result<String, DeployError> {
     let tag = tag();
     let resources = indented(&serde_saphyr::to_string(&operator::resources())?);
     let config = indented(&operator::settings(false, ""));
+    let overwrite = images::example();
+    let overwrite = overwrite.lines().map(|line| format!("#     {line}\n"));
+    let overwrite: String = overwrite.collect();
     Ok(format!(
         "
 # The image of the operator. What `cargo xtask image` or the Containerfile makes, pushed to a registry of
@@ -104,9 +107,12 @@ serviceAccount:
 # takes all Etcds from etcd {base} to {next}, `false` back.
 featureGates: {{}}
 
-# Images in place of those that are built in, for members above all: `images:` and a list of name,
-# repository and tag.
-imageVectorOverwrite: {{}}
+# Images in place of those that are built in: a list of name, and ref or repository and tag. Those that are
+# built in are etcd-druid's, whose sidecar verifies no snapshot for an upgrade and knows no recovery. With
+# `druid` from a registry of yours, in every place:
+#
+#   imageVectorOverwrite:
+{overwrite}imageVectorOverwrite: {{}}
 
 # The operator's configuration file, without apiVersion and kind: the fields of etcd-druid's
 # OperatorConfiguration. A change of it restarts the operator.
@@ -134,6 +140,9 @@ fn schema() -> Value {
         let server = &mut config["properties"]["server"]["properties"][server];
         server["properties"]["port"]["minimum"] = json!(1);
     }
+    // What the templates refuse with a remedy.
+    config["properties"]["logConfiguration"] = json!(true);
+    config["properties"]["clientConnection"]["properties"]["acceptContentType"] = json!(true);
     let mut schema = closed(json!({
         "image": closed(json!({
             "repository": text,

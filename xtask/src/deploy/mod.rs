@@ -1,11 +1,12 @@
 //! What runs the operator in a cluster: the manifests in `deploy/`, the chart in `charts/`, and the same with the images of this
 //! build for the cluster of `cargo xtask cluster up`.
 //!
-//! `access` says what the operator may do, `operator` how it is run, `chart` the same to Helm, `webhook` what
-//! protects the objects of Etcds, `monitoring` how all is watched.
+//! `access` says what the operator may do, `operator` how it is run, `images` of what members are made, `chart`
+//! the same to Helm, `webhook` what protects the objects of Etcds, `monitoring` how all is watched.
 
 mod access;
 mod chart;
+mod images;
 pub mod monitoring;
 mod operator;
 mod webhook;
@@ -165,8 +166,9 @@ pub fn manifests() -> Result<Vec<(String, String)>, DeployError> {
     for (name, text) in chart::files(definitions)? {
         files.push((format!("{CHART}/{name}"), text));
     }
-    let monitoring = monitoring::files()?.into_iter();
-    files.extend(monitoring.map(|(path, text)| (path.to_owned(), text)));
+    let components = images::component()?.into_iter();
+    let components = components.chain(monitoring::files()?);
+    files.extend(components.map(|(path, text)| (path.to_owned(), text)));
     for (path, text) in &mut files {
         // JSON has no comments.
         if Path::new(path).extension().is_none_or(|it| it != "json") {
@@ -210,10 +212,10 @@ mod tests {
             assert!(stored == *text, "{path}: run `cargo xtask manifests`");
         }
         let count = |path: &str| std::fs::read_dir(crate::root().join(path)).unwrap().count();
-        let there = count("deploy") + count("deploy/monitoring");
+        let there = count("deploy") + count("deploy/images") + count("deploy/monitoring");
         let made = made.iter().filter(|(path, _)| path.starts_with("deploy/"));
-        // And the example, and the directory.
-        assert_eq!(there, made.count() + 2, "deploy/ has another file");
+        // And the example, and the two directories.
+        assert_eq!(there, made.count() + 3, "deploy/ has another file");
     }
 
     #[test]

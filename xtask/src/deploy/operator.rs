@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::webhook::COLLECTOR;
-use super::{Build, NAME, NAMESPACE, labels};
+use super::{Build, NAME, NAMESPACE, images, labels};
 use crate::image::{self, RELEASES};
 
 /// The port of health and numbers.
@@ -21,7 +21,7 @@ const GRACE: u32 = 20;
 
 /// The name of the map with the configuration.
 pub(super) const CONFIG_MAP: &str = "druid-config";
-const IMAGE_MAP: &str = "druid-images";
+pub(super) const IMAGE_MAP: &str = "druid-images";
 
 /// The `OperatorConfiguration`.
 pub(super) fn configuration(gate: bool) -> String {
@@ -63,22 +63,6 @@ logging:
     )
 }
 
-/// Images of this build in place of those that are built in: no registry is asked for any.
-pub(super) fn images(build: &Build) -> Value {
-    let [base, next] = RELEASES;
-    let entry = |name: &str, release: &str| {
-        let image = build.image(release);
-        json!({ "name": name, "ref": image, "etcdVersion": release })
-    };
-    json!({ "images": [
-        entry("etcd-wrapper", base),
-        entry("etcd-wrapper-next", next),
-        entry("etcd-backup-restore", base),
-        entry("etcd-backup-restore-next", next),
-        entry("alpine", next),
-    ] })
-}
-
 /// The namespace.
 pub(super) fn namespace() -> Value {
     json!({
@@ -101,7 +85,11 @@ pub(super) fn config_maps(gate: bool, build: Option<&Build>) -> Vec<Value> {
     };
     let mut maps = vec![map(CONFIG_MAP, "config.yaml", configuration(gate))];
     if let Some(build) = build {
-        maps.push(map(IMAGE_MAP, "images.yaml", images(build).to_string()));
+        maps.push(map(
+            IMAGE_MAP,
+            images::FILE,
+            images::vector(build).to_string(),
+        ));
     }
     maps
 }
@@ -111,7 +99,7 @@ pub(super) fn workload(gate: bool, build: Option<&Build>) -> Vec<Value> {
     let selector = json!({ "app.kubernetes.io/name": NAME });
     let mut annotations = json!({ "checksum/config": checksum(&configuration(gate)) });
     if let Some(build) = build {
-        annotations["checksum/images"] = checksum(&images(build).to_string()).into();
+        annotations["checksum/images"] = checksum(&images::vector(build).to_string()).into();
         annotations["checksum/image"] = build.stamp.clone().into();
     }
     vec![
@@ -138,11 +126,26 @@ pub(super) fn workload(gate: bool, build: Option<&Build>) -> Vec<Value> {
     ]
 }
 
+fn volume(map: &str) -> Value {
+    json!({ "name": map, "configMap": { "name": map } })
+}
+
+fn mount(name: &str, path: &str) -> Value {
+    json!({ "name": name, "mountPath": path, "readOnly": true })
+}
+
+/// How its container is told of an image vector: a volume, where that is mounted, and a variable.
+pub(super) fn told() -> (Value, Value, Value) {
+    let path = format!("{IMAGES}/{}", images::FILE);
+    (
+        volume(IMAGE_MAP),
+        mount(IMAGE_MAP, IMAGES),
+        json!({ "name": "IMAGEVECTOR_OVERWRITE", "value": path }),
+    )
+}
+
 fn pod(build: Option<&Build>) -> Value {
-    let map = |name: &str| json!({ "name": name, "configMap": { "name": name } });
-    let mount =
-        |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
-    let mut volumes = vec![map(CONFIG_MAP)];
+    let mut volumes = vec![volume(CONFIG_MAP)];
     let mut mounts = vec![mount(CONFIG_MAP, CONFIG)];
     let mut environment: Vec<_> = [
         ("POD_NAME", "metadata.name"),
@@ -152,10 +155,10 @@ fn pod(build: Option<&Build>) -> Value {
     .map(|(name, path)| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } }))
     .into();
     if build.is_some() {
-        volumes.push(map(IMAGE_MAP));
-        mounts.push(mount(IMAGE_MAP, IMAGES));
-        let path = format!("{IMAGES}/images.yaml");
-        environment.push(json!({ "name": "IMAGEVECTOR_OVERWRITE", "value": path }));
+        let (volume, mount, variable) = told();
+        volumes.push(volume);
+        mounts.push(mount);
+        environment.push(variable);
     }
     let probe = |path: &str, period: u32| json!({ "httpGet": { "path": path, "port": "metrics" }, "periodSeconds": period });
     json!({
@@ -203,9 +206,7 @@ fn checksum(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use druid_core::images::ImageVector;
     use druid_core::operator::{Config, Gate};
-    use druid_core::render::Release;
 
     use super::*;
 
@@ -218,21 +219,6 @@ mod tests {
             assert_eq!(loaded.config.gates.is_on(Gate::UpgradeEtcdVersion), gate);
             assert_eq!(loaded.config.metrics.port, PORT);
             assert!(loaded.config.election.is_some());
-        }
-    }
-
-    #[test]
-    fn every_image_of_a_member_is_of_the_build() {
-        let build = Build::pulled("r.example/a/druid");
-        let vector = ImageVector::parse(&images(&build)).unwrap();
-        let vector = ImageVector::default().overridden_by(vector);
-        for (release, etcd) in [Release::Base, Release::Next].into_iter().zip(RELEASES) {
-            let found = vector.images(release).unwrap();
-            assert_eq!(found.etcd, format!("r.example/a/druid:etcd-{etcd}"));
-            assert_eq!(found.backup_restore, found.etcd);
-            assert!(found.init.starts_with("r.example/a/druid:"));
-            let version = vector.etcd_version(release).unwrap();
-            assert_eq!(version.to_string(), etcd);
         }
     }
 

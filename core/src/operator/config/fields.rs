@@ -164,7 +164,7 @@ pub const FIELDS: [Field; 43] = [
     field(
         "leaderElection.renewDeadline",
         "10s",
-        "An operator that could not renew its Lease for so long ends.",
+        "An operator that could not renew its Lease for so long stops all work and stands for election anew.",
     ),
     field(
         "leaderElection.resourceLock",

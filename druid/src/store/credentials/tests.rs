@@ -64,17 +64,13 @@ fn a_json_file_goes_before_the_files_beside_it_and_the_variable_of_one_before_bo
 }
 
 #[test]
-fn the_source_and_the_second_store_have_variables_of_their_own() {
+fn the_source_has_variables_of_its_own() {
     let dir = directory(&FILES);
-    for (whose, variable) in [
-        (Whose::Source, "SOURCE_AWS_APPLICATION_CREDENTIALS"),
-        (Whose::Secondary, "SECONDARY_AWS_APPLICATION_CREDENTIALS"),
-    ] {
-        S3Account::s3(&env(&[(variable, dir.path())]), whose).unwrap();
-        let error = S3Account::s3(&env(&[(AWS, dir.path())]), whose).unwrap_err();
-        assert_eq!(error, CredentialError::NotSet(variable.to_owned()));
-        assert!(error.to_string().contains(&format!("{variable}_JSON")));
-    }
+    let variable = "SOURCE_AWS_APPLICATION_CREDENTIALS";
+    S3Account::s3(&env(&[(variable, dir.path())]), Whose::Source).unwrap();
+    let error = S3Account::s3(&env(&[(AWS, dir.path())]), Whose::Source).unwrap_err();
+    assert_eq!(error, CredentialError::NotSet(variable.to_owned()));
+    assert!(error.to_string().contains(&format!("{variable}_JSON")));
 }
 
 #[test]

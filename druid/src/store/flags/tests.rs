@@ -15,8 +15,6 @@ struct Cli {
     store: StoreArgs,
     #[command(flatten)]
     source: SourceStoreArgs,
-    #[command(flatten)]
-    secondary: SecondaryStoreArgs,
 }
 
 fn parse(args: &str) -> Cli {
@@ -24,15 +22,14 @@ fn parse(args: &str) -> Cli {
 }
 
 #[test]
-fn the_flags_are_those_of_etcd_backup_restore_three_times() {
+fn the_flags_are_those_of_etcd_backup_restore_twice() {
     Cli::command().debug_assert();
     let cli = parse(
         "--storage-provider=S3 --store-container=c --store-prefix=p --store-endpoint-override=e \
          --max-parallel-chunk-uploads=7 --min-chunk-size=6000000 --snapstore-temp-directory=/x \
          --source-storage-provider=Local --source-store-container=/c --source-store-prefix=q \
          --source-store-endpoint-override=f --source-max-parallel-chunk-uploads=1 \
-         --source-min-chunk-size=7000000 --source-snapstore-temp-directory=/y \
-         --secondary-storage-provider=ABS --secondary-store-prefix=r",
+         --source-min-chunk-size=7000000 --source-snapstore-temp-directory=/y",
     );
     let main = StoreFlags {
         whose: Whose::Main,
@@ -51,7 +48,6 @@ fn the_flags_are_those_of_etcd_backup_restore_three_times() {
     );
     assert_eq!((&*source.container, &*source.prefix), ("/c", "q"));
     assert_eq!((source.parallel, source.min_chunk), (1, 7_000_000));
-    assert_eq!(cli.secondary.flags().provider, Some(Provider::Abs));
 }
 
 #[test]

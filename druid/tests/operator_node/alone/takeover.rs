@@ -29,7 +29,7 @@ fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart_and_given_back
         let set = format!("statefulset/{NAME}");
         space.operator.cluster.await_rollout(SPACE, &set);
         etcd_druid(&space);
-        shell.follow(guide.by_ref().take(3));
+        shell.follow(guide.by_ref().take(4));
         space.operator.install(false);
     }
     let before = space.pods(NAME);
@@ -64,8 +64,11 @@ fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart_and_given_back
     assert!(space.tasks().is_empty());
 
     let _alone = Operator::alone();
+    protect(&space);
     shell.follow(guide);
     assert!(space.operator.pods().is_empty());
+    // Nobody is asked any more.
+    space.kubectl(&["annotate", "statefulset", NAME, "note=changed"]);
     let run = [
         "get",
         "deployment",
@@ -78,6 +81,18 @@ fn a_cluster_that_etcd_druid_made_is_taken_over_without_a_restart_and_given_back
         "1"
     );
     space.operator.install(false);
+}
+
+/// The webhook as somebody has it who has switched it on, for the objects of this test.
+fn protect(space: &Space) {
+    let objects = xtask::deploy::webhook_objects();
+    let kind = "ValidatingWebhookConfiguration";
+    let mut webhook = objects.into_iter().find(|it| it["kind"] == kind).unwrap();
+    for webhook in webhook["webhooks"].as_array_mut().unwrap() {
+        webhook["namespaceSelector"] =
+            json!({ "matchLabels": { "kubernetes.io/metadata.name": space.name } });
+    }
+    space.operator.cluster.apply(&[webhook]);
 }
 
 /// Where etcd-druid would be: what is told to stop and to start, and does nothing.
