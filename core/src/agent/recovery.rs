@@ -5,6 +5,7 @@
 //! What was carried out is remembered on the volume too ([`Instruction::is_done`]), so that it is done
 //! once for each volume, however often the pod restarts, and again on a volume that is new.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -159,6 +160,17 @@ impl Instruction {
     pub fn of(lease: &Value) -> Result<Option<Self>, Unreadable> {
         let text = annotation(lease, INSTRUCTION);
         text.map(Self::parse).transpose()
+    }
+
+    /// What the annotations of a lease say, if anything.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn in_annotations(
+        annotations: Option<&BTreeMap<String, String>>,
+    ) -> Result<Option<Self>, Unreadable> {
+        let text = annotations.and_then(|it| it.get(INSTRUCTION));
+        text.map(|it| Self::parse(it)).transpose()
     }
 
     /// Whether it was carried out on the volume that remembers `done`. Who has done anything for a task
