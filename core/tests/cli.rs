@@ -1,5 +1,6 @@
 //! Everything that `kubectl druid` shows, word for word. `UPDATE_GOLDEN=1` rewrites the files.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::too_many_lines,
     reason = "a list of everything"
@@ -7,11 +8,12 @@
 
 use std::fmt::Write as _;
 
-use druid_core::api::EtcdOpsTask;
+use druid_core::api::{Etcd, EtcdOpsTask};
 use druid_core::cli::{
-    Acknowledge, Against, Changes, Colours, CompactTo, Found, Looked, NotHalted, Progress, Row,
-    SnapshotKind, TaskChanges, TaskRow, TaskShown, acknowledge, bars, is_taken, judge, list,
-    maintenance_task, pause, snapshot_task, tasks,
+    Against, Belongings, Build, Changes, Colours, CompactTo, Decided, Found, Looked, NoSense,
+    NotHalted, Progress, Reconciliation, Resource, Row, SnapshotKind, Standing, TaskChanges,
+    TaskRow, TaskShown, Wish, bars, belongings, judge, list, maintenance_task, reconciliations,
+    snapshot_task, tasks,
 };
 use druid_core::duration::GoDuration;
 use druid_core::status::Sought;
@@ -387,6 +389,8 @@ fn a_preflight_names_what_stands_against_an_upgrade() {
     let odd = say("unreadable", &looked(odd));
     assert!(matches!(odd.against(), [Against::Unreadable(_)]));
     golden("kubectl-preflight.txt", &text);
+    let json = serde_json::to_string_pretty(&judge(&bad)).unwrap() + "\n";
+    golden("kubectl-preflight.json", &json);
 }
 
 fn task(status: &Value) -> EtcdOpsTask {
@@ -554,47 +558,209 @@ fn tasks_are_listed_in_the_order_in_which_they_were_made() {
     golden("kubectl-tasks.txt", &text);
 }
 
+fn read(object: &Value) -> Box<Etcd> {
+    Found::from(object.clone()).etcd.unwrap()
+}
+
+fn decided(wish: Wish, object: &Value) -> Result<Decided, NoSense> {
+    wish.decide(&read(object))
+}
+
+fn patch(wish: Wish, object: &Value) -> Value {
+    match decided(wish, object) {
+        Ok(Decided::Write { patch, .. }) => patch,
+        other => panic!("{wish:?}: {other:?}"),
+    }
+}
+
+fn is_already(wish: Wish, object: &Value) -> bool {
+    matches!(decided(wish, object), Ok(Decided::Already(_)))
+}
+
 #[test]
 fn only_the_halt_that_is_seen_is_acknowledged() {
-    let of = |object: Value| acknowledge(&Found::from(object).etcd.unwrap());
+    let of = |object: &Value| decided(Wish::Acknowledge, object);
     let phase = |phase: &str| with("main", upgrade(phase, None, HALTED, ["back", "old", "old"]));
     let patch = json!({ "metadata": { "annotations": {
         "druid.gardener.cloud/acknowledge-upgrade-halt": "3",
     } } });
     for halted in ["Blocked", "RolledBack"] {
-        let expected = Acknowledge::Write {
+        let expected = Decided::Write {
             patch: patch.clone(),
-            halt: HALTED.to_owned(),
+            says: format!("has its halt acknowledged: {HALTED}"),
         };
-        assert_eq!(of(phase(halted)), Ok(expected));
+        assert_eq!(of(&phase(halted)), Ok(expected));
     }
+    let not = |why| Err(NoSense::NotHalted(why));
     assert_eq!(
-        of(phase("Waiting")),
-        Err(NotHalted::Phase("Waiting".to_owned()))
+        of(&phase("Waiting")),
+        not(NotHalted::Phase("Waiting".to_owned()))
     );
-    assert_eq!(of(etcd("main", &well())), Err(NotHalted::Never));
+    assert_eq!(of(&etcd("main", &well())), not(NotHalted::Never));
     let mut before = phase("Blocked");
     before["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
-    assert_eq!(of(before.clone()), Ok(Acknowledge::Already));
+    assert!(is_already(Wish::Acknowledge, &before));
     before["status"]["upgrade"]["record"] = Value::Null;
-    assert_eq!(of(before), Err(NotHalted::NoRecord));
+    assert_eq!(of(&before), not(NotHalted::NoRecord));
 }
 
 #[test]
 fn what_is_so_already_is_not_written_and_what_was_dropped_is_seen() {
     let mut object = etcd("main", &well());
-    let of = |object: &Value| *Found::from(object.clone()).etcd.unwrap();
-    let running = of(&object);
-    assert_eq!(pause(&running, false), None);
-    let patch = pause(&running, true).unwrap();
-    assert_eq!(patch, json!({ "spec": { "upgrade": { "paused": true } } }));
-    assert!(!is_taken(&running, true));
-    object["spec"]["upgrade"] = patch["spec"]["upgrade"].clone();
-    let paused = of(&object);
-    assert!(is_taken(&paused, true));
-    assert_eq!(pause(&paused, true), None);
+    assert!(is_already(Wish::Resume, &object));
+    let paused = patch(Wish::Pause, &object);
+    assert_eq!(paused, json!({ "spec": { "upgrade": { "paused": true } } }));
+    assert!(!Wish::Pause.is_kept(&read(&object)));
+    object["spec"]["upgrade"] = paused["spec"]["upgrade"].clone();
+    assert!(Wish::Pause.is_kept(&read(&object)) && !Wish::Resume.is_kept(&read(&object)));
+    assert!(is_already(Wish::Pause, &object));
+    let resumed = patch(Wish::Resume, &object);
+    assert_eq!(resumed["spec"]["upgrade"]["paused"], false);
+}
+
+#[test]
+fn annotations_are_put_on_and_taken_off_once() {
+    let suspend = "druid.gardener.cloud/suspend-etcd-spec-reconcile";
+    let disable = "druid.gardener.cloud/disable-etcd-component-protection";
+    let bare = etcd("main", &well());
+    for (name, on, off) in [
+        (suspend, Wish::Suspend, Wish::Follow),
+        (disable, Wish::Unprotect, Wish::Protect),
+    ] {
+        let mut marked = bare.clone();
+        marked["metadata"]["annotations"] = json!({ name: "by somebody" });
+        let annotated = |value: Value| json!({ "metadata": { "annotations": { name: value } } });
+        assert_eq!(patch(on, &bare), annotated(json!("")));
+        assert_eq!(patch(off, &marked), annotated(Value::Null));
+        assert!(is_already(off, &bare) && is_already(on, &marked), "{name}");
+    }
+    let operation = "druid.gardener.cloud/operation";
+    let mut asked = bare.clone();
+    asked["metadata"]["annotations"] = json!({ operation: "reconcile" });
     assert_eq!(
-        pause(&paused, false).unwrap()["spec"]["upgrade"]["paused"],
-        false
+        patch(Wish::Trigger, &bare)["metadata"]["annotations"],
+        json!({ operation: "reconcile" })
     );
+    assert!(is_already(Wish::Trigger, &asked));
+    asked["metadata"]["annotations"][suspend] = json!("");
+    assert_eq!(decided(Wish::Trigger, &asked), Err(NoSense::Suspended));
+    asked["metadata"]["deletionTimestamp"] = json!("2026-11-24T10:00:00Z");
+    assert_eq!(decided(Wish::Trigger, &asked), Err(NoSense::Deleting));
+}
+
+/// An Etcd whose pods are made from its second spec, as far as the status says.
+fn followed() -> Value {
+    let mut object = etcd("main", &well());
+    let updated = condition("AllMembersUpdated", "True", "AllMembersUpdated", "so it is");
+    let conditions = object["status"]["conditions"].as_array_mut().unwrap();
+    conditions.push(updated);
+    object["metadata"]["generation"] = json!(2);
+    object["status"]["observedGeneration"] = json!(2);
+    object
+}
+
+#[test]
+fn a_condition_counts_only_if_it_is_about_the_spec_that_was_asked_for() {
+    let of = |object: &Value| Standing::of(&read(object));
+    assert_eq!(of(&followed()), Standing::Done);
+    for name in ["druid.gardener.cloud/operation", "gardener.cloud/operation"] {
+        let mut asked = followed();
+        asked["metadata"]["annotations"] = json!({ name: "reconcile" });
+        assert_eq!(of(&asked), Standing::Asked, "{name}");
+    }
+    let mut behind = followed();
+    behind["status"]["observedGeneration"] = json!(1);
+    assert_eq!(of(&behind), Standing::Behind);
+    behind["status"] = Value::Null;
+    assert_eq!(of(&behind), Standing::Behind);
+
+    let mut old = followed();
+    old["status"]["conditions"][5] = condition("AllMembersUpdated", "False", "R", "one is old");
+    assert_eq!(of(&old), Standing::Updating("one is old".to_owned()));
+    old["metadata"]["annotations"] =
+        json!({ "druid.gardener.cloud/disable-etcd-runtime-component-creation": "" });
+    assert_eq!(of(&old), Standing::Done, "there are no pods to wait for");
+    let mut starts = followed();
+    starts["status"]["conditions"][0] = condition("AllMembersReady", "False", "R", "one is not");
+    assert_eq!(of(&starts), Standing::Starting("one is not".to_owned()));
+    starts["spec"]["replicas"] = json!(0);
+    assert_eq!(of(&starts), Standing::Done, "it is hibernated");
+}
+
+#[test]
+fn a_reconciliation_is_over_when_all_is_as_it_is_wanted_or_nothing_more_can_come_of_it() {
+    let key = |name: &str| ("shoot".to_owned(), name.to_owned());
+    let triggered = || Reconciliation::triggered(&key("main"));
+    let asked = triggered();
+    assert!(!asked.is_over() && !asked.is_failed());
+    let mut waits = triggered();
+    waits.looked(&Standing::Starting("one is\nnot".to_owned()), 7);
+    assert!(!waits.is_over() && waits.is_failed(), "if the time is over");
+    let mut done = triggered();
+    done.looked(&Standing::Done, 12);
+    assert!(done.is_over() && !done.is_failed());
+    let mut gone = triggered();
+    gone.unseen("it is gone".to_owned(), false, 3);
+    let mut silent = triggered();
+    silent.unseen("no answer".to_owned(), true, 3);
+    assert!(gone.is_over() && gone.is_failed() && !silent.is_over());
+    let failed = Reconciliation::failed(&key("other"), "forbidden".to_owned());
+    assert!(failed.is_over() && failed.is_failed());
+
+    let all = [asked, waits, done, gone, failed];
+    let mut text = reconciliations(&all, Colours::Off);
+    for one in &all {
+        writeln!(text, "{}", one.line()).unwrap();
+    }
+    text += &serde_json::to_string_pretty(&all[1..2]).unwrap();
+    golden("kubectl-reconciliation.txt", &(text + "\n"));
+}
+
+#[test]
+fn what_belongs_to_an_etcd_is_a_table_and_what_could_not_be_listed_is_said() {
+    let mut main = Belongings::new(&("shoot".to_owned(), "main".to_owned()));
+    let at = |text: &str| Some(text.parse().unwrap());
+    main.add(
+        Resource::Pods,
+        vec![
+            ("main-1".to_owned(), at("2026-11-24T10:20:00Z")),
+            ("main-0".to_owned(), None),
+        ],
+    );
+    main.add(
+        Resource::Leases,
+        vec![("main-0".to_owned(), at("2026-11-22T10:20:30Z"))],
+    );
+    main.lack(Resource::Secrets, "forbidden\u{1b}[2J".to_owned());
+    let bare = Belongings::new(&("shoot".to_owned(), "other".to_owned()));
+    let all = [main, bare];
+    let mut text = belongings(&all, now(), Colours::Off);
+    assert!(!text.contains('\u{1b}'));
+    text += &serde_json::to_string_pretty(&all[..1]).unwrap();
+    golden("kubectl-resources.txt", &(text + "\n"));
+}
+
+#[test]
+fn a_version_says_what_it_is_for() {
+    let build = Build::new("1.2.3", "linux/x86_64".to_owned());
+    assert_eq!(build.text(true), "1.2.3\n");
+    assert!(build.text(false).contains("3.4.34, 3.5.27"));
+    let json = serde_json::to_value(&build).unwrap();
+    let known = json!({
+        "version": "1.2.3", "platform": "linux/x86_64", "etcd": ["3.4.34", "3.5.27"],
+    });
+    assert_eq!(json, known);
+}
+
+#[test]
+fn tasks_are_those_of_the_etcds_that_were_named() {
+    let of = |name: &str, etcd: &str| {
+        let task = snapshot_task(etcd, SnapshotKind::Full);
+        listed(name, 1, task, Value::Null)
+    };
+    let rows = TaskRow::all(&[of("a", "main"), of("b", "other")]);
+    let wanted = ("shoot".to_owned(), "other".to_owned());
+    let found = TaskRow::about(rows, &[wanted].into());
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, "b");
 }

@@ -612,6 +612,95 @@ fn a_task_that_failed_counts_until_the_same_succeeds() {
     assert_eq!(of(json!([other])), [""; 0]);
 }
 
+/// The report on a well Etcd whose second member is told something in its Lease.
+fn ordered(text: &str, tasks: Sought<Vec<druid_core::api::EtcdOpsTask>>) -> Report {
+    let mut seen = well();
+    let mut all = leases([3, 5, 8], 41);
+    all[1]["metadata"]["annotations"] = json!({ "druid.gardener.cloud/recovery": text });
+    seen.leases = found(all);
+    seen.tasks = tasks;
+    diagnose(&seen, now())
+}
+
+fn recovery(state_word: &str) -> Sought<Vec<druid_core::api::EtcdOpsTask>> {
+    let config = json!({ "recoverFromQuorumLoss": {} });
+    let mut task = task("main-recover-x", 60, &config, &state(state_word, "R"));
+    task["metadata"]["uid"] = json!("t");
+    found(json!([task]))
+}
+
+#[test]
+fn an_order_that_nobody_will_take_back_is_found_with_its_remedy() {
+    let take_away = "kubectl annotate lease main-1 druid.gardener.cloud/recovery- \
+                     druid.gardener.cloud/recovery-report- -n shoot";
+    let delete = "kubectl delete eot main-recover-x -n shoot";
+    let recover = "kubectl druid recover main -n shoot --confirm --wait";
+    let follow = "kubectl druid tasks main -n shoot -w";
+    let gone = || found(json!([]));
+    let order = |word: &str| format!(r#"{{"task":"t","order":"{word}"}}"#);
+    let over = || recovery("Succeeded");
+    let left = "RecoveryOrderLeft";
+    for (word, tasks, code, says, remedy) in [
+        ("Hold", gone(), left, "does not start", vec![take_away]),
+        ("Hold", over(), left, "does not start", vec![delete]),
+        ("Join", gone(), left, "as a learner", vec![take_away]),
+        (
+            "Alone",
+            gone(),
+            left,
+            "a cluster of its own",
+            vec![take_away, recover],
+        ),
+        (
+            "Restore",
+            over(),
+            left,
+            "a cluster of its own",
+            vec![take_away, recover],
+        ),
+        (
+            "Hold",
+            recovery("InProgress"),
+            "RecoveryUnderWay",
+            "by itself",
+            vec![follow],
+        ),
+        (
+            "Join",
+            recovery("Pending"),
+            "RecoveryUnderWay",
+            "by itself",
+            vec![follow],
+        ),
+    ] {
+        let report = ordered(&order(word), tasks);
+        assert_eq!(codes(&report), [code], "{word}");
+        let what = &report.findings[0].what;
+        assert!(
+            what.contains("member main-1") && what.contains(says),
+            "{what}"
+        );
+        assert_eq!(report.findings[0].known_from, "Lease main-1");
+        assert_eq!(commands(&report), remedy, "{word}");
+        let verdict = if code == left {
+            Verdict::Action
+        } else {
+            Verdict::Healthy
+        };
+        assert_eq!(report.verdict, verdict, "{word}");
+    }
+    let odd = ordered("{}", gone());
+    assert_eq!(codes(&odd), ["RecoveryOrderUnreadable"]);
+    assert_eq!(commands(&odd), [take_away]);
+    let unknown = ordered(&order("Hold"), Sought::Unknown("forbidden".to_owned()));
+    assert_eq!(codes(&unknown), [""; 0]);
+    let gaps = unknown.unknown.iter();
+    assert!(
+        gaps.clone().any(|it| it.what.contains("main-1")),
+        "{gaps:?}"
+    );
+}
+
 /// A well Etcd in which one field is another.
 fn but(path: &str, value: Value) -> Report {
     let mut object = etcd();
@@ -678,6 +767,9 @@ fn what_people_have_asked_for_is_good_to_know_and_makes_nobody_ill() {
         assert_eq!(codes(&report), [code]);
         assert_eq!(report.verdict, Verdict::Healthy, "{code}");
     }
+    let behind = but("metadata/generation", json!(4));
+    let trigger = "kubectl druid reconciliation trigger main -n shoot";
+    assert_eq!(commands(&behind), [trigger]);
     let asleep = but("spec/replicas", json!(0));
     assert_eq!((asleep.verdict, codes(&asleep)), (Verdict::Healthy, vec![]));
 

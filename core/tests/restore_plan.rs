@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use druid_core::cli::Found;
 use druid_core::member::MemberId;
 use druid_core::observed::{Answer, Answered, Etcd as Live, Status};
-use druid_core::ops_task::{Latest, chain};
-use druid_core::restore_plan::{Observed, Plan, Source, Verdict, plan};
+use druid_core::ops_task::{Covered, Latest, chain};
+use druid_core::restore_plan::{Heard, Observed, Plan, Source, Verdict, plan};
 use druid_core::status::Sought;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn leases() -> Sought<Vec<k8s_openapi::api::coordination::v1::Lease>> {
     Sought::Found(serde_json::from_value(both).unwrap())
 }
 
-fn seen(sidecar: Result<Latest, String>) -> Observed {
+fn seen(sidecar: Heard) -> Observed {
     Observed {
         etcd: etcd(3),
         leases: leases(),
@@ -108,6 +108,18 @@ fn seen(sidecar: Result<Latest, String>) -> Observed {
 const DELTAS: [(i64, i64); 3] = [(104_001, 104_500), (104_501, 104_501), (104_502, 104_988)];
 const SIZE: Option<u64> = Some(912_000_000);
 
+/// Farther than the Leases know.
+fn tried() -> Heard {
+    Heard::Tried {
+        pod: "main-1".to_owned(),
+        covered: Covered {
+            revision: 104_990,
+            at: "2026-11-24T02:59:50Z".parse().unwrap(),
+        },
+        why: "no member's sidecar says that it leads: main-0: refused".to_owned(),
+    }
+}
+
 fn told_whole(what: &str, plan: &Plan) -> String {
     let json = serde_json::to_string_pretty(plan).unwrap();
     format!("# {what}\n{}\n{json}\n\n", plan.text(now()))
@@ -116,7 +128,7 @@ fn told_whole(what: &str, plan: &Plan) -> String {
 #[test]
 fn a_plan_tells_what_is_read_how_long_it_takes_and_what_is_lost() {
     let mut text = String::new();
-    let mut whole = seen(Ok(read(&told(&DELTAS, SIZE))));
+    let mut whole = seen(Heard::Listed(read(&told(&DELTAS, SIZE))));
     whole.live = Some(live(105_000));
     let made = plan(&whole, now());
     assert_eq!(
@@ -129,13 +141,20 @@ fn a_plan_tells_what_is_read_how_long_it_takes_and_what_is_lost() {
     text += &told_whole("the sidecar tells, and so do the members", &made);
 
     let silent = "no member's sidecar says that it leads: main-0: refused".to_owned();
-    let made = plan(&seen(Err(silent)), now());
+    let made = plan(&seen(Heard::Silent(silent)), now());
     assert_eq!(
         (made.verdict, made.source),
         (Verdict::Unknown, Source::Leases)
     );
     assert_eq!(made.revision, Answered::Known(Some(104_988)));
     text += &told_whole("no sidecar was heard", &made);
+
+    let made = plan(&seen(tried()), now());
+    assert_eq!(
+        (made.verdict, made.source),
+        (Verdict::Restorable, Source::Trial)
+    );
+    text += &told_whole("no leader, and another sidecar has tried", &made);
     golden("restore-plan.txt", &text);
 }
 
@@ -148,7 +167,7 @@ fn the_estimate_is_the_rate_that_was_measured() {
         "the rate in core/src/restore_plan is from this row"
     );
     let of = |size: u64| {
-        let made = plan(&seen(Ok(read(&told(&[], Some(size))))), now());
+        let made = plan(&seen(Heard::Listed(read(&told(&[], Some(size))))), now());
         let Answered::Known(estimate) = made.estimate else {
             panic!("{made:?}");
         };
@@ -159,7 +178,7 @@ fn the_estimate_is_the_rate_that_was_measured() {
         [0, 188_000_000, 188_000_001, 1_880_000_000].map(of),
         [1, 1, 2, 10]
     );
-    let made = plan(&seen(Ok(read(&told(&DELTAS, None)))), now());
+    let made = plan(&seen(Heard::Listed(read(&told(&DELTAS, None)))), now());
     assert!(
         matches!(made.estimate, Answered::Unknown(_)),
         "etcd-backup-restore tells no sizes"
@@ -170,7 +189,7 @@ fn the_estimate_is_the_rate_that_was_measured() {
 #[test]
 fn deltas_after_a_hole_are_not_counted() {
     let holed = [(104_001, 104_500), (104_601, 104_988)];
-    let made = plan(&seen(Ok(read(&told(&holed, SIZE)))), now());
+    let made = plan(&seen(Heard::Listed(read(&told(&holed, SIZE)))), now());
     assert_eq!(made.verdict, Verdict::Action);
     assert_eq!(made.revision, Answered::Known(Some(104_500)));
     let hole = made.hole.as_ref().unwrap();
@@ -182,14 +201,27 @@ fn deltas_after_a_hole_are_not_counted() {
     );
     // Deltas may overlap.
     let over = [(104_001, 104_500), (104_400, 104_988)];
-    let made = plan(&seen(Ok(read(&told(&over, SIZE)))), now());
+    let made = plan(&seen(Heard::Listed(read(&told(&over, SIZE)))), now());
     assert_eq!((made.verdict, made.hole), (Verdict::Restorable, None));
+}
+
+#[test]
+fn what_was_restored_on_trial_counts_more_than_what_the_leases_say() {
+    let mut seen = seen(tried());
+    seen.live = Some(live(105_000));
+    let made = plan(&seen, now());
+    assert_eq!(made.revision, Answered::Known(Some(104_990)));
+    assert_eq!(made.revisions_lost, Answered::Known(10));
+    seen.leases = Sought::Unknown("forbidden".to_owned());
+    let made = plan(&seen, now());
+    assert_eq!(made.verdict, Verdict::Restorable);
+    assert_eq!(made.revision, Answered::Known(Some(104_990)));
 }
 
 #[test]
 fn without_a_backup_there_is_nothing_to_restore() {
     let nothing = json!({ "fullSnapshot": null, "deltaSnapshots": null });
-    let made = plan(&seen(Ok(read(&nothing))), now());
+    let made = plan(&seen(Heard::Listed(read(&nothing))), now());
     assert_eq!(made.verdict, Verdict::Action);
     assert!(
         made.text(now()).contains("cannot be restored"),
@@ -197,13 +229,13 @@ fn without_a_backup_there_is_nothing_to_restore() {
         made.text(now())
     );
 
-    let mut bare = seen(Err("no store is configured".to_owned()));
+    let mut bare = seen(Heard::Silent("no store is configured".to_owned()));
     if let Ok(etcd) = &mut bare.etcd.etcd {
         etcd.spec.backup.store = None;
     }
     assert_eq!(plan(&bare, now()).verdict, Verdict::Action);
 
-    let mut unknown = seen(Err("refused".to_owned()));
+    let mut unknown = seen(Heard::Silent("refused".to_owned()));
     unknown.leases = Sought::Unknown("forbidden".to_owned());
     let made = plan(&unknown, now());
     assert_eq!(
@@ -221,7 +253,7 @@ fn without_a_backup_there_is_nothing_to_restore() {
 fn the_commands_fit_the_cluster_and_its_store() {
     let mut said = String::new();
     for replicas in [1, 3] {
-        let mut seen = seen(Ok(read(&told(&DELTAS, SIZE))));
+        let mut seen = seen(Heard::Listed(read(&told(&DELTAS, SIZE))));
         seen.etcd = etcd(replicas);
         for act in plan(&seen, now()).commands {
             writeln!(said, "{replicas} {}", act.command.unwrap_or_default()).unwrap();

@@ -10,7 +10,8 @@ mod common_authority;
 mod common_cluster;
 mod common_kube;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -360,6 +361,11 @@ async fn what_is_not_there_or_not_allowed_is_named() {
         &["doctor", "main"],
         &["restore-plan", "main"],
         &["snapshot", "main", "--delta"],
+        &["list", "main"],
+        &["upgrade", "status", "main", "-w"],
+        &["reconciliation", "trigger", "main", "-w"],
+        &["component-protection", "add", "main"],
+        &["list-resources", "main"],
     ] {
         let error = fails(druid(&cluster, "default", args));
         assert!(
@@ -431,7 +437,11 @@ async fn an_upgrade_is_shown_paused_resumed_and_acknowledged() {
     )
     .await;
     let args = ["upgrade", "acknowledge", "main"];
-    assert!(fails(druid(&cluster, "upgrade", &args)).contains("phase Rolling"));
+    let error = fails(druid(&cluster, "upgrade", &args));
+    assert!(
+        error.contains("Etcd upgrade/main: its upgrade is in phase Rolling"),
+        "{error}"
+    );
 
     assert!(ask(&["resume", "main"]).contains("is not paused"));
     assert!(ask(&["pause", "main"]).contains("is paused: "));
@@ -1008,6 +1018,501 @@ async fn without_a_sidecar_a_restore_plan_says_so_and_tells_what_the_leases_do()
     );
     let yaml: Value = serde_saphyr::from_str(&ends(ask(&["-o", "yaml"]), 1)).unwrap();
     assert_eq!(yaml["revision"], json!({ "known": 120 }));
+}
+
+/// An annotation that is stored.
+async fn annotation(client: &Client, namespace: &str, etcd: &str, name: &str) -> Value {
+    let stored = stored(client, namespace, etcd).await;
+    stored["metadata"]["annotations"][format!("druid.gardener.cloud/{name}")].clone()
+}
+
+const SUSPEND: &str = "suspend-etcd-spec-reconcile";
+
+#[tokio::test]
+async fn what_is_done_to_many_takes_a_yes_and_one_that_fails_stops_no_other() {
+    let cluster = Cluster::start();
+    let client = client(&cluster).await;
+    define(&client).await;
+    for (namespace, name) in [("many-a", "main"), ("many-a", "other"), ("many-b", "main")] {
+        if name == "main" {
+            cluster.kubectl(&["create", "namespace", namespace]);
+        }
+        made(&client, namespace, name, &well()).await;
+    }
+    let labelled = ["label", "etcd", "other", "team=a"];
+    cluster.kubectl(&[&["-n", "many-a"], &labelled[..]].concat());
+    let ask = |args: &[&str]| druid(&cluster, "many-a", args);
+    let is = async |namespace: &str, name: &str| {
+        annotation(&client, namespace, name, SUSPEND).await == ""
+    };
+
+    for command in [
+        &["reconciliation", "suspend"][..],
+        &["reconciliation", "trigger"],
+        &["component-protection", "remove"],
+        &["upgrade", "pause"],
+        &["list-resources"],
+    ] {
+        let error = fails(ask(command));
+        assert!(
+            error.contains("say which Etcds") && error.contains("-A"),
+            "{error}"
+        );
+    }
+    let suspend = ["reconciliation", "suspend"];
+    for more in [&["-A"][..], &["-l", "team=a"]] {
+        let error = fails(ask(&[&suspend[..], more].concat()));
+        assert!(
+            error.contains("many-a/other") && error.contains("--yes"),
+            "{error}"
+        );
+        assert!(!is("many-a", "other").await, "nothing was changed");
+    }
+    succeeds(ask(&["reconciliation", "suspend", "-l", "team=a", "--yes"]));
+    assert!(is("many-a", "other").await && !is("many-a", "main").await);
+
+    let names = ["many-b/main", "absent", "other", "main", "-o", "json"];
+    let output = ask(&[&suspend[..], &names].concat()).output().unwrap();
+    let (out, error) = said(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error.contains("no Etcd absent in namespace many-a"),
+        "{error}"
+    );
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    let told = |it: &Value| {
+        let words = ["namespace", "name", "outcome"].map(|word| it[word].as_str().unwrap());
+        words.join(" ")
+    };
+    let told: Vec<_> = rows.as_array().unwrap().iter().map(told).collect();
+    let expected = [
+        "many-a absent failed",
+        "many-a main changed",
+        "many-a other unchanged",
+        "many-b main changed",
+    ];
+    assert_eq!(told, expected, "in order");
+    assert!(is("many-b", "main").await);
+
+    let resumed = succeeds(ask(&["reconciliation", "resume", "-A", "--yes"]));
+    assert_eq!(
+        resumed.matches("is reconciled again").count(),
+        3,
+        "{resumed}"
+    );
+    assert!(!is("many-b", "main").await);
+}
+
+#[tokio::test]
+async fn several_are_listed_by_name_or_by_label() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    for (namespace, names) in [
+        ("several-a", &["main", "other"][..]),
+        ("several-b", &["main"]),
+    ] {
+        cluster.kubectl(&["create", "namespace", namespace]);
+        for name in names {
+            made(&client, namespace, name, &well()).await;
+        }
+    }
+    cluster.kubectl(&["-n", "several-a", "label", "etcd", "other", "team=a"]);
+    let ask = |args: &[&str]| druid(&cluster, "several-a", args);
+    let both = succeeds(ask(&["list", "other", "several-b/main", "-o", "json"]));
+    let rows: Value = serde_json::from_str(&both).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    let one = succeeds(ask(&["list", "-l", "team=a"]));
+    assert!(one.contains("other") && !one.contains("main"), "{one}");
+    let output = ask(&["list", "main", "absent"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).0.contains("main"), "the others are listed");
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_person_is_asked() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let space = "asked";
+    cluster.kubectl(&["create", "namespace", space]);
+    made(&client, space, "main", &well()).await;
+    cluster.kubectl(&["-n", space, "label", "etcd", "main", "asked=yes"]);
+    let answered = |answer: &str| {
+        let (program, config) = (cargo_bin("druid"), cluster.kubeconfig());
+        let line = format!(
+            "{} kubectl -n {space} --kubeconfig {} reconciliation suspend -l asked=yes",
+            program.display(),
+            config.display()
+        );
+        // It gives the program a terminal.
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]);
+        let mut child = script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut to = child.stdin.take().unwrap();
+        to.write_all(answer.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), said(&output).0)
+    };
+    let (code, text) = answered("n\n");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("Suspend the reconciliation of 1 Etcd: asked/main? [y/N]"),
+        "{text}"
+    );
+    assert_eq!(
+        annotation(&client, space, "main", SUSPEND).await,
+        Value::Null
+    );
+    let (code, text) = answered("y\n");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(annotation(&client, space, "main", SUSPEND).await, "");
+}
+
+#[tokio::test]
+async fn components_are_protected_and_not_by_one_annotation() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "protected"]);
+    made(&client, "protected", "main", &well()).await;
+    let ask = |verb: &str| {
+        let args = ["component-protection", verb, "main"];
+        succeeds(druid(&cluster, "protected", &args))
+    };
+    let name = "disable-etcd-component-protection";
+    assert!(ask("add").contains("already"));
+    assert!(ask("remove").contains("is not protected any more"));
+    assert_eq!(annotation(&client, "protected", "main", name).await, "");
+    assert!(ask("remove").contains("already"));
+    assert!(ask("add").contains("is protected: "));
+    assert_eq!(
+        annotation(&client, "protected", "main", name).await,
+        Value::Null
+    );
+}
+
+/// The status of an Etcd whose pods are made from this generation of its spec.
+fn updated(generation: i64, ready: &str) -> Value {
+    let mut status = well();
+    status["observedGeneration"] = json!(generation);
+    status["conditions"][0]["status"] = json!(ready);
+    let mut updated = status["conditions"][0].clone();
+    updated["type"] = json!("AllMembersUpdated");
+    updated["status"] = json!("True");
+    status["conditions"].as_array_mut().unwrap().push(updated);
+    status
+}
+
+#[tokio::test]
+async fn a_reconciliation_is_waited_for_until_it_is_done_and_old_conditions_are_not_believed() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let space = "reconciled";
+    cluster.kubectl(&["create", "namespace", space]);
+    made(&client, space, "main", &updated(1, "True")).await;
+    let trigger = |more: &[&str]| {
+        druid(
+            &cluster,
+            space,
+            &[&["reconciliation", "trigger", "main"], more].concat(),
+        )
+    };
+    let table = succeeds(trigger(&[]));
+    let row: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["reconciled/main", "true", "-", "-", "-"], "{table}");
+    assert_eq!(
+        annotation(&client, space, "main", "operation").await,
+        "reconcile"
+    );
+
+    // All conditions say yes, and nobody has looked.
+    let late = trigger(&["-w", "-t", "2s"]).output().unwrap();
+    assert_eq!(late.status.code(), Some(1));
+    let (table, error) = said(&late);
+    assert!(table.contains("false"), "{table}");
+    assert!(error.contains("has not taken it up"), "{error}");
+
+    let watch = Running::start(trigger(&["-W", "-o", "json"]));
+    let next = || serde_json::from_str::<Value>(&watch.line()).unwrap();
+    assert_eq!(next()["says"], "the operator has not taken it up");
+    let etcds = resources(&client, space, "Etcd");
+    let patched = async |patch: Value| {
+        let params = PatchParams::default();
+        etcds
+            .patch("main", &params, &Patch::Merge(&patch))
+            .await
+            .unwrap();
+    };
+    patched(json!({ "spec": { "etcd": { "quota": "4Gi" } } })).await;
+    let nothing = json!({ "druid.gardener.cloud/operation": null });
+    patched(json!({ "metadata": { "annotations": nothing } })).await;
+    assert_eq!(next()["says"], "the status is about an older spec");
+    set(&client, space, "Etcd", "main", &updated(2, "False")).await;
+    let starts = next();
+    assert_eq!(
+        (&starts["podsUpToDate"], &starts["completed"]),
+        (&json!(true), &json!(false))
+    );
+    set(&client, space, "Etcd", "main", &updated(2, "True")).await;
+    let done = next();
+    assert_eq!(done["completed"], true, "{done}");
+
+    succeeds(druid(
+        &cluster,
+        space,
+        &["reconciliation", "suspend", "main"],
+    ));
+    assert!(fails_of(trigger(&[])).contains("suspended"));
+}
+
+/// What it says on standard error; it ends with 1, whatever it prints besides.
+fn fails_of(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    said(&output).1
+}
+
+#[tokio::test]
+async fn what_belongs_to_an_etcd_is_listed_and_no_secret_is_told() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let space = "belongings";
+    cluster.kubectl(&["create", "namespace", space]);
+    made(&client, space, "main", &well()).await;
+    pods_of(&cluster, space, 3);
+    leases_of(&cluster, space);
+    let labels = json!({ "app.kubernetes.io/part-of": "main" });
+    cluster.apply(&[
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "stringData": { "key": "hush" },
+            "metadata": { "name": "ours", "namespace": space, "labels": labels },
+        }),
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": { "name": "main-compactor", "namespace": space, "labels": labels },
+            "spec": { "suspend": true, "template": { "spec": {
+                "restartPolicy": "Never", "containers": [{ "name": "a", "image": "b" }],
+            } } },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "foreign", "namespace": space },
+        }),
+    ]);
+    let ask = |more: &[&str]| {
+        succeeds(druid(
+            &cluster,
+            space,
+            &[&["list-resources"], more].concat(),
+        ))
+    };
+    let table = ask(&["main"]);
+    assert!(table.starts_with("Etcd belongings/main\nKIND"), "{table}");
+    for line in ["Pod ", "StatefulSet ", "Lease ", "Secret ", "Job "] {
+        assert!(
+            table.lines().any(|it| it.starts_with(line)),
+            "{line}: {table}"
+        );
+    }
+    assert!(
+        table.contains("belongings/main-2") && !table.contains("foreign"),
+        "{table}"
+    );
+
+    let printed = ask(&["belongings/main", "-f", "po,leases", "-o", "json"]);
+    let rows: Value = serde_json::from_str(&printed).unwrap();
+    let found = rows[0]["resources"].as_array().unwrap();
+    assert_eq!(found.len(), 3 + 5, "{rows:#}");
+    assert_eq!(found[0]["kind"], "Pod");
+    assert!(found[0]["created"].is_string(), "{rows:#}");
+    let yaml: Value = serde_saphyr::from_str(&ask(&["main", "-f", "sts", "-o", "yaml"])).unwrap();
+    assert_eq!(yaml[0]["resources"][0]["name"], "main");
+    let raw = ask(&["main", "-o", "json-raw"]);
+    let list: Value = serde_json::from_str(&raw).unwrap();
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["kind"]),
+        (&json!("List"), &json!("Pod"))
+    );
+    assert!(list["items"][0]["spec"].is_object(), "{list:#}");
+    assert!(!raw.contains("aHVzaA") && !raw.contains("hush"), "{raw}");
+}
+
+#[tokio::test]
+async fn every_command_speaks_to_programs() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let space = "programs";
+    cluster.kubectl(&["create", "namespace", space]);
+    let rolling = |done| with(upgrade("Rolling", &Value::Null, "going on", done));
+    made(&client, space, "main", &rolling(0)).await;
+    let tasks = Running::start(druid(&cluster, space, &["tasks", "-w", "-o", "json"]));
+    let status = ["upgrade", "status", "main", "-w", "-o", "json"];
+    let status = Running::start(druid(&cluster, space, &status));
+    let first: Value = serde_json::from_str(&status.line()).unwrap();
+    assert_eq!(first["membersDone"], 0, "{first}");
+    for (args, field, value) in [
+        (&["upgrade", "pause", "main"][..], "/0/outcome", "changed"),
+        (&["upgrade", "resume", "main"], "/0/outcome", "changed"),
+        (&["snapshot", "programs/main", "--full"], "/etcd", "main"),
+        (&["defrag", "main"], "/kind", "onDemandMaintenance"),
+        (&["compact", "main"], "/kind", "onDemandMaintenance"),
+        (
+            &["recover", "main", "--confirm"],
+            "/kind",
+            "recoverFromQuorumLoss",
+        ),
+        (
+            &["reconciliation", "trigger", "main"],
+            "/0/says",
+            "triggered",
+        ),
+        (&["version"], "/version", env!("CARGO_PKG_VERSION")),
+    ] {
+        let json = succeeds(druid(&cluster, space, &[args, &["-o", "json"]].concat()));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json.pointer(field), Some(&json!(value)), "{args:?}");
+        let printed = succeeds(druid(&cluster, space, &[args, &["-o", "yaml"]].concat()));
+        let yaml: Value = serde_saphyr::from_str(&printed).unwrap();
+        assert!(yaml.pointer(field).is_some(), "{args:?}: {printed}");
+    }
+    let refused = ["preflight", "main", "-o", "json"];
+    let refused = ends(druid(&cluster, space, &refused), 1);
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    let codes: Vec<_> = refused["against"].as_array().unwrap().iter().collect();
+    assert!(
+        codes.iter().any(|it| it["code"] == "NoStatefulSet"),
+        "{refused:#}"
+    );
+
+    set(&client, space, "Etcd", "main", &rolling(1)).await;
+    let later = std::iter::from_fn(|| Some(status.line()))
+        .map(|it| serde_json::from_str::<Value>(&it).unwrap())
+        .find(|it| it["membersDone"] == 1);
+    assert!(later.is_some());
+    let kinds: Vec<_> = (0..8)
+        .map(|_| serde_json::from_str::<Value>(&tasks.line()).unwrap()["kind"].clone())
+        .collect();
+    assert!(kinds.contains(&json!("recoverFromQuorumLoss")), "{kinds:?}");
+    let args = ["upgrade", "status", "main", "-w", "-o", "yaml"];
+    let yaml = Running::start(druid(&cluster, space, &args));
+    assert_eq!([yaml.line(), yaml.line()], ["---", "namespace: programs"]);
+
+    let mut short = bare();
+    assert_eq!(
+        succeeds_of(short.args(["kubectl", "version", "--short"])),
+        format!("{}\n", env!("CARGO_PKG_VERSION")),
+        "no API server is asked"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_of_several_by_name_follows_each() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    for namespace in ["watch-a", "watch-b"] {
+        cluster.kubectl(&["create", "namespace", namespace]);
+        made(&client, namespace, "main", &well()).await;
+    }
+    made(&client, "watch-a", "foreign", &well()).await;
+    let args = ["upgrade", "status", "main", "watch-b/main", "-w"];
+    let both = Running::start(druid(&cluster, "watch-a", &args));
+    assert!(both.line().ends_with("watch-a/main  no upgrade"));
+    assert!(both.line().ends_with("watch-b/main  no upgrade"));
+    let rolling = with(upgrade("Rolling", &Value::Null, "going on", 1));
+    set(&client, "watch-a", "Etcd", "foreign", &rolling).await;
+    set(&client, "watch-b", "Etcd", "main", &rolling).await;
+    let line = both.line();
+    assert!(
+        line.contains("watch-b/main") && line.contains("1/3"),
+        "{line}"
+    );
+    let etcds = resources(&client, "watch-a", "Etcd");
+    etcds
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
+    assert!(both.line().ends_with("watch-a/main  deleted"));
+}
+
+/// Sidecars of members without a leader, at one address: each restores a backup on trial. The port.
+fn leaderless() -> (IpAddr, u16) {
+    // Nothing is sent: this tells by which address others are reached. An API server asks no loopback.
+    let out = UdpSocket::bind("0.0.0.0:0").unwrap();
+    out.connect("192.0.2.1:9").unwrap();
+    let at = out.local_addr().unwrap().ip();
+    let listener = TcpListener::bind((at, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || sidecar(stream));
+        }
+    });
+    (at, port)
+}
+
+/// Answers one request.
+fn sidecar(mut stream: TcpStream) {
+    let reader = BufReader::new(stream.try_clone().unwrap());
+    let head: Vec<_> = reader
+        .lines()
+        .map_while(Result::ok)
+        .take_while(|it| !it.is_empty())
+        .collect();
+    let asked = head.first().cloned().unwrap_or_default();
+    let (status, body) = if asked.contains("/healthz") {
+        ("503 Service Unavailable", r#"{"health":false}"#)
+    } else if asked.contains("/backup/restorable") {
+        let body = r#"{"revision":130,"writtenAt":"2026-11-24T10:20:00Z","deltas":2}"#;
+        ("200 OK", body)
+    } else {
+        ("500 Internal Server Error", "the leader is asked")
+    };
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+#[tokio::test]
+async fn without_a_leader_another_sidecar_tells_how_far_a_restore_goes() {
+    let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    let space = "leaderless";
+    cluster.kubectl(&["create", "namespace", space]);
+    let (address, port) = leaderless();
+    let mut object = etcd("main");
+    object["spec"]["backup"]["port"] = json!(port);
+    create(&client, space, &object).await;
+    pods_of(&cluster, space, 0);
+    leases_of(&cluster, space);
+    // Of the other two nobody knows where they are.
+    let patch =
+        json!({ "status": { "podIP": address, "podIPs": [{ "ip": address }] } }).to_string();
+    let how = ["--subresource=status", "--type=merge", "-p", &patch];
+    cluster.kubectl(&[&["-n", space, "patch", "pod", "main-1"], &how[..]].concat());
+    let output = druid(&cluster, space, &["restore-plan", "main", "-o", "json"]).output();
+    let (out, error) = said(&output.unwrap());
+    assert!(error.contains("that of main-1 restores"), "{out}{error}");
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&plan["source"], &plan["triedBy"], &plan["verdict"]),
+        (&json!("trial"), &json!("main-1"), &json!("restorable"))
+    );
+    assert_eq!(
+        plan["revision"],
+        json!({ "known": 130 }),
+        "not the Leases' 120"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! once for each volume, however often the pod restarts, and again on a volume that is new
 //! ([`Instruction::follow`]).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -206,6 +207,17 @@ impl Instruction {
     pub fn of(lease: &Value) -> Result<Option<Self>, Unreadable> {
         let text = annotation(lease, INSTRUCTION);
         text.map(Self::parse).transpose()
+    }
+
+    /// What the annotations of a lease say, if anything.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn in_annotations(
+        annotations: Option<&BTreeMap<String, String>>,
+    ) -> Result<Option<Self>, Unreadable> {
+        let text = annotations.and_then(|it| it.get(INSTRUCTION));
+        text.map(|it| Self::parse(it)).transpose()
     }
 
     /// What to do about it on a volume that remembers this. Who has done anything for a task has nothing to

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use serde::Serialize;
 
 pub use self::against::Against;
 use self::members::Member;
@@ -31,13 +32,15 @@ pub struct Looked {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Judged {
     namespace: String,
     name: String,
     hibernated: bool,
     members: Vec<Member>,
     under_way: Option<String>,
+    #[serde(serialize_with = "against::told")]
     against: Vec<Against>,
     warnings: Vec<String>,
 }

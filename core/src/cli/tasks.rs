@@ -1,12 +1,15 @@
 //! `kubectl druid tasks`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::age::age_of;
 use super::colour::{Colours, Tone};
 use super::table::{Cell, lines};
-use crate::api::{EtcdOpsTask, TaskResult, Time};
+use super::target::Key;
+use crate::api::{EtcdOpsTask, LastError, TaskResult, Time};
 use crate::ops_task::{State, Task};
 
 /// A task in a list.
@@ -28,6 +31,9 @@ pub struct TaskRow {
     pub says: String,
     /// When it was made.
     pub created: Option<Time>,
+    /// What went wrong, if something did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<LastError>,
     /// What came of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<TaskResult>,
@@ -48,7 +54,17 @@ impl TaskRow {
         tasks.into_iter().map(Self::of).collect()
     }
 
-    fn of(object: &EtcdOpsTask) -> Self {
+    /// Those of some Etcds.
+    pub fn about(rows: Vec<Self>, etcds: &BTreeSet<Key>) -> Vec<Self> {
+        let ours = |row: &Self| {
+            let etcd = row.etcd.clone().unwrap_or_default();
+            etcds.contains(&(row.namespace.clone(), etcd))
+        };
+        rows.into_iter().filter(ours).collect()
+    }
+
+    /// What a task says of itself.
+    pub fn of(object: &EtcdOpsTask) -> Self {
         let task = Task::of(object);
         let status = object.status.as_ref();
         let operation = status.and_then(|it| it.last_operation.as_ref());
@@ -61,6 +77,9 @@ impl TaskRow {
             state: status.and_then(|it| it.state.clone()),
             says: operation.map_or_else(String::new, |it| it.description.clone()),
             created: created.map(|it| Time::seconds(it.0)),
+            errors: status
+                .and_then(|it| it.last_errors.clone())
+                .unwrap_or_default(),
             result: status.and_then(|it| it.result.clone()),
         }
     }

@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::orders::{By, comes};
+use crate::agent::recovery::Order;
 use crate::api::{Condition, Time};
 use crate::cli::age::{age, length};
 use crate::member::MemberName;
@@ -225,6 +227,26 @@ pub enum Finding {
         /// How it is.
         state: String,
     },
+    /// A member was told what to start with, by a recovery.
+    #[error("member {member} is told to {order} {}: {}", by.words(), comes(*order, by))]
+    RecoveryOrder {
+        /// Which; its Lease is called so.
+        member: String,
+        /// What it is told.
+        order: Order,
+        /// By whom.
+        by: By,
+    },
+    /// A member is told something by a recovery that nobody can read.
+    #[error(
+        "member {member} is told something that is no order of a recovery; if it waits, it goes on waiting: {why}"
+    )]
+    RecoveryOrderUnreadable {
+        /// Which; its Lease is called so.
+        member: String,
+        /// Why.
+        why: String,
+    },
     /// A task came to nothing.
     #[error("{kind} {state}: {says}")]
     TaskFailed {
@@ -348,6 +370,11 @@ impl Finding {
             Self::Spec(_) => "SpecProblem",
             Self::NearQuota { .. } => "NearQuota",
             Self::PodNotReady { .. } => "PodNotReady",
+            Self::RecoveryOrder { by, .. } => match by {
+                By::UnderWay(_) => "RecoveryUnderWay",
+                By::Over(_) | By::Gone => "RecoveryOrderLeft",
+            },
+            Self::RecoveryOrderUnreadable { .. } => "RecoveryOrderUnreadable",
             Self::TaskFailed { .. } => "TaskFailed",
             Self::VersionsDiffer { .. } => "VersionsDiffer",
             Self::KnownBad { .. } => "KnownBadRelease",
@@ -399,13 +426,22 @@ impl Finding {
             | Self::OperatorSilent(_)
             | Self::Spec(_)
             | Self::PodNotReady { .. }
+            | Self::RecoveryOrder {
+                by: By::Over(_) | By::Gone,
+                ..
+            }
+            | Self::RecoveryOrderUnreadable { .. }
             | Self::TaskFailed { .. }
             | Self::VersionsDiffer { .. }
             | Self::KnownBad { .. }
             | Self::Volumes(_)
             | Self::Fragmented { .. }
             | Self::NoConsistentList { .. } => Severity::Warning,
-            Self::Deleting
+            Self::RecoveryOrder {
+                by: By::UnderWay(_),
+                ..
+            }
+            | Self::Deleting
             | Self::Suspended
             | Self::NotReconciled
             | Self::Paused

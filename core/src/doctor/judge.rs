@@ -9,7 +9,7 @@ use super::cluster::cluster;
 use super::finding::{Finding, How, Severity};
 use super::members::{Member, heard, members};
 use super::remedy::Target;
-use super::{Gap, Observed, Report, Told, Verdict, databases, events, tasks, upgrade};
+use super::{Gap, Observed, Report, Told, Verdict, databases, events, orders, tasks, upgrade};
 use crate::api::{Etcd, EtcdSpec, EtcdStatus, Time, names};
 use crate::cli::Progress;
 use crate::cli::found::annotation;
@@ -101,6 +101,9 @@ impl Judge {
             self.cluster(status, report);
             self.members(report);
         }
+        let (orders, gaps) = orders::orders(observed);
+        self.found.extend(orders);
+        self.gaps.extend(gaps);
         self.backups(etcd, status, report, now);
         if let Answered::Known(databases) = &report.databases
             && !self.has_no_space()

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::finding::Finding;
+use super::orders::By;
+use crate::agent::recovery::{INSTRUCTION, Order, REPORT};
 use crate::api::names;
 use crate::cli::colour::clean;
 use crate::member::MemberId;
@@ -84,9 +86,9 @@ impl Target<'_> {
         self.edit("status.members", "get -o yaml")
     }
 
-    fn annotate(self, annotation: &str) -> Act {
-        let command = self.kubectl(&format!("annotate etcd {} {annotation}", self.name));
-        run("to let it go on", command)
+    fn reconciliation(self, verb: &str) -> Vec<Act> {
+        let command = self.druid(&format!("reconciliation {verb}"), "");
+        vec![run("to let it go on", command)]
     }
 
     fn describe(self, pod: &str) -> String {
@@ -160,6 +162,46 @@ impl Target<'_> {
         ]
     }
 
+    /// What a member is told by a recovery.
+    fn order(self, member: &str, order: Order, by: &By) -> Vec<Act> {
+        match (by, order) {
+            (By::UnderWay(_), _) => vec![run(
+                "to follow it",
+                clean(&format!(
+                    "kubectl druid tasks {} -n {} -w",
+                    self.name, self.namespace
+                )),
+            )],
+            (By::Over(task), Order::Hold) => vec![run(
+                "delete the task: that lets the members start as they were",
+                self.kubectl(&format!("delete eot {task}")),
+            )],
+            (By::Gone, Order::Hold) => {
+                vec![self.take_away(member, "take it away: the member starts with what it holds")]
+            }
+            (By::Over(_) | By::Gone, Order::Join) => vec![
+                only("leave it until the member serves"),
+                self.take_away(member, "then take it away"),
+            ],
+            (By::Over(_) | By::Gone, Order::Alone | Order::Restore) => vec![
+                only(
+                    "delete no volume of this member, and see first whether the others serve with it",
+                ),
+                self.take_away(member, "if they do, take it away"),
+                run(
+                    "if nobody serves, recover again: that gives it another order",
+                    self.druid("recover", "--confirm --wait"),
+                ),
+            ],
+        }
+    }
+
+    /// An order that nobody will take back.
+    fn take_away(self, member: &str, say: &str) -> Act {
+        let command = format!("annotate lease {member} {INSTRUCTION}- {REPORT}-");
+        run(say, self.kubectl(&command))
+    }
+
     fn quota(self) -> Act {
         run(
             "if the data itself needs more, raise the quota; members restart one at a time",
@@ -231,6 +273,10 @@ impl Finding {
                 of.compact("forget the history that is backed up, and give the space back"),
                 of.quota(),
             ],
+            Self::RecoveryOrder { member, order, by } => of.order(member, *order, by),
+            Self::RecoveryOrderUnreadable { member, .. } => {
+                vec![of.take_away(member, "take it away")]
+            }
             Self::TaskFailed { name, kind, .. } => of.task(name, kind),
             Self::Volumes(_) => vec![run("see which", of.kubectl(CLAIMS))],
             Self::UpgradeHalted { .. } => vec![
@@ -253,12 +299,8 @@ impl Finding {
             Self::UpgradeWaiting { .. } | Self::Acknowledged => vec![of.follow("to follow it")],
             Self::Paused => vec![run("to let them go on", of.druid("upgrade resume", ""))],
             Self::Deleting => vec![only("wait until it is gone")],
-            Self::Suspended => vec![of.annotate(&format!("{}-", names::SUSPEND_RECONCILE))],
-            Self::NotReconciled => vec![of.annotate(&format!(
-                "{}={}",
-                names::OPERATION,
-                names::OPERATION_RECONCILE
-            ))],
+            Self::Suspended => of.reconciliation("resume"),
+            Self::NotReconciled => of.reconciliation("trigger"),
             Self::NoStore => vec![run("to have backups", of.edit("spec.backup.store", "edit"))],
         }
     }

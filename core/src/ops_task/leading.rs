@@ -83,6 +83,16 @@ pub fn leading(said: &BTreeMap<String, Says>) -> Result<&str, Trouble> {
     }
 }
 
+/// The pods whose sidecars answer, whether they lead or not: one of them can restore a backup on trial.
+pub fn answering(said: &BTreeMap<String, Says>) -> Vec<&str> {
+    let answers = |says: &Says| match says {
+        Says::Leads | Says::Follows => true,
+        Says::Unknown(_) => false,
+    };
+    let answering = said.iter().filter(|(_, says)| answers(says));
+    answering.map(|(pod, _)| pod.as_str()).collect()
+}
+
 fn words(said: &BTreeMap<String, Says>) -> String {
     let word = |(pod, says): (&String, &Says)| match says {
         Says::Leads => format!("{pod} says that it leads"),
@@ -124,6 +134,13 @@ mod tests {
             let all = said(&all);
             assert_eq!(leading(&all).ok(), leader, "{all:?}");
         }
+    }
+
+    #[test]
+    fn whoever_answers_can_try_a_restore() {
+        let silent = Says::Unknown("refused".to_owned());
+        let all = said(&[Says::Follows, silent, Says::Leads]);
+        assert_eq!(answering(&all), ["main-0", "main-2"]);
     }
 
     #[test]

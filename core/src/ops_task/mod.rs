@@ -28,7 +28,7 @@ pub use answer::{
     Covered, Done, Latest, Link, Snapshot, chain, covered, latest, newest, restorable, taken,
 };
 pub use job::{JobSeen, job_of_task};
-pub use leading::{Says, leading, places};
+pub use leading::{Says, answering, leading, places};
 pub use maintenance::{Backups, Maintenance, Next, Reach};
 pub use numbers::{Labels, Numbers};
 pub use obstacle::Obstacle;

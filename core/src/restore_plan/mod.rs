@@ -1,7 +1,8 @@
 //! `kubectl druid restore-plan`: what would be restored if a cluster had to be restored from its backup now.
 //!
-//! The sidecar beside the leading member tells of the store, object by object. Where none can be asked, the
-//! Leases of snapshots tell how far the backups reach, and nothing more.
+//! The sidecar beside the leading member tells of the store, object by object. Where none leads, as when the
+//! quorum is lost, any other restores the newest backup on trial, and tells how far that goes. Where none can
+//! be asked, the Leases of snapshots tell how far the backups reach, and nothing more.
 
 mod page;
 
@@ -15,7 +16,7 @@ use crate::doctor::Act;
 use crate::doctor::backups::{both, identity, lease, store};
 use crate::doctor::remedy::{only, run};
 use crate::observed::{Answered, Etcd as Live};
-use crate::ops_task::{Latest, Link};
+use crate::ops_task::{Covered, Latest, Link};
 use crate::render::{Cloud, Provider, Spec};
 use crate::status::Sought;
 
@@ -33,10 +34,28 @@ pub struct Observed {
     pub etcd: Found,
     /// Its Leases.
     pub leases: Sought<Vec<Lease>>,
-    /// What the leading sidecar says of the store, or why none was heard.
-    pub sidecar: Result<Latest, String>,
+    /// What sidecars say of the store.
+    pub sidecar: Heard,
     /// What the members answered, if they were asked.
     pub live: Option<Live>,
+}
+
+/// What sidecars say of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The one that leads has listed it.
+    Listed(Latest),
+    /// None leads, and another one has restored the newest backup on trial.
+    Tried {
+        /// Its pod.
+        pod: String,
+        /// How far that goes.
+        covered: Covered,
+        /// Why none that leads was asked.
+        why: String,
+    },
+    /// Nothing; why.
+    Silent(String),
 }
 
 /// Where a plan is from.
@@ -45,6 +64,8 @@ pub struct Observed {
 pub enum Source {
     /// The leading sidecar has listed the store.
     Sidecar,
+    /// A sidecar has restored the newest backup on trial.
+    Trial,
     /// The Leases of snapshots.
     Leases,
     /// Nobody knows.
@@ -126,7 +147,9 @@ pub struct Plan {
     pub store: Option<String>,
     /// Who tells.
     pub source: Source,
-    /// Why it is not the sidecar.
+    /// The pod whose sidecar has restored on trial.
+    pub tried_by: Option<String>,
+    /// Why it is not the sidecar that leads.
     pub no_sidecar: Option<String>,
     /// The full snapshot that it begins with.
     pub full: Answered<Option<Snapshot>>,
@@ -168,8 +191,12 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
         return plan;
     }
     match &observed.sidecar {
-        Ok(latest) => plan.by_sidecar(latest),
-        Err(why) => plan.by_leases(etcd, &observed.leases, why),
+        Heard::Listed(latest) => plan.by_sidecar(latest),
+        Heard::Tried { pod, covered, why } => {
+            plan.by_leases(etcd, &observed.leases, why);
+            plan.by_trial(pod, *covered);
+        }
+        Heard::Silent(why) => plan.by_leases(etcd, &observed.leases, why),
     }
     plan.revisions_lost = lost(&plan.revision, &plan.present_revision);
     plan.commands = commands(etcd);
@@ -184,6 +211,7 @@ fn bare(found: &Found, now: Timestamp) -> Plan {
         verdict: Verdict::Unknown,
         store: None,
         source: Source::Nothing,
+        tried_by: None,
         no_sidecar: None,
         full: nobody(),
         deltas: nobody(),
@@ -305,6 +333,17 @@ impl Plan {
         self.deltas = Answered::Unknown(not_listed());
         self.size = Answered::Unknown(not_listed());
         self.estimate = Answered::Unknown(not_listed());
+    }
+}
+
+impl Plan {
+    /// It was done on trial: that counts more than what the Leases say.
+    fn by_trial(&mut self, pod: &str, covered: Covered) {
+        self.source = Source::Trial;
+        self.tried_by = Some(pod.to_owned());
+        self.verdict = Verdict::Restorable;
+        self.revision = Answered::Known(Some(covered.revision));
+        self.backed_up_at = Some(Time::seconds(covered.at));
     }
 }
 

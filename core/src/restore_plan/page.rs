@@ -88,6 +88,14 @@ impl Plan {
     fn told_by(&self) -> String {
         let source = match self.source {
             Source::Sidecar => "the sidecar of the leading member, which has listed the store",
+            Source::Trial => {
+                let (pod, why) = (self.tried_by.as_deref(), self.no_sidecar.as_deref());
+                return format!(
+                    "the sidecar of {}, which has restored it on trial; why not that of the leader: {}",
+                    pod.unwrap_or_default(),
+                    why.unwrap_or_default()
+                );
+            }
             Source::Leases => "the Leases of snapshots",
             Source::Nothing => "nobody",
         };

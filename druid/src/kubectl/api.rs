@@ -1,15 +1,19 @@
 //! The API server, as far as the commands need it. Each request has a deadline.
 
 use druid_core::api::{Etcd, EtcdOpsTask, names};
-use druid_core::cli::Found;
+use druid_core::cli::{Found, Resource as Kind, Targets, part_of};
 use druid_core::render::owner_labels;
 use druid_core::status::Sought;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret};
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::core::DeserializeGuard;
+use kube::api::{
+    Api, ApiResource, DynamicObject, ListParams, ObjectList, Patch, PatchParams, PostParams,
+};
+use kube::core::{DeserializeGuard, GroupVersionKind};
 use kube::{Error, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,42 +27,41 @@ const PAGE: u32 = 500;
 /// Who we are in `metadata.managedFields`.
 const MANAGER: &str = "kubectl-druid";
 
+/// So many requests are under way at once.
+pub(super) const AT_ONCE: usize = 8;
+
 /// An Etcd, readable or not.
 pub(super) type Object = DeserializeGuard<Etcd>;
 
-/// Which Etcds.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Which<'a> {
-    /// One, in the namespace that was chosen.
-    Named(&'a str),
-    /// Those of that namespace.
-    Namespace,
-    /// All.
-    All,
+/// Etcds that were looked for.
+#[derive(Debug, Default)]
+pub(super) struct Sighted {
+    /// Those that are there.
+    pub(super) found: Vec<Found>,
+    /// Why some are not.
+    pub(super) failed: Vec<KubectlError>,
 }
 
 impl Cluster {
-    /// The Etcds of a namespace, or all.
-    pub(super) fn etcds(&self, which: Which<'_>) -> Api<Object> {
-        self.of(which)
+    /// The Etcds of a namespace, or of all.
+    pub(super) fn etcds(&self, namespace: Option<&str>) -> Api<Object> {
+        self.of(namespace)
     }
 
-    /// The objects of a kind where the Etcds are.
-    fn of<K>(&self, which: Which<'_>) -> Api<K>
+    /// The objects of a kind in a namespace, or in all.
+    fn of<K>(&self, namespace: Option<&str>) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        match which {
-            Which::Named(_) | Which::Namespace => {
-                Api::namespaced(self.client.clone(), &self.namespace)
-            }
-            Which::All => Api::all(self.client.clone()),
+        match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
         }
     }
 
     /// One that has to be there.
     pub(super) async fn etcd(&self, name: &str) -> Result<Found, KubectlError> {
-        let api = self.etcds(Which::Named(name));
+        let api = self.etcds(Some(&self.namespace));
         let found = self.within("get the Etcd", api.get(name)).await;
         found
             .map(Found::of)
@@ -74,23 +77,43 @@ impl Cluster {
         })
     }
 
-    /// Those that are there.
-    pub(super) async fn found(&self, which: Which<'_>) -> Result<Vec<Found>, KubectlError> {
-        if let Which::Named(name) = which {
-            return Ok(vec![self.etcd(name).await?]);
-        }
-        let all = self
-            .listed("list Etcds", &self.etcds(which), ListParams::default())
-            .await?;
-        Ok(all.into_iter().map(Found::of).collect())
+    /// Those that are there, and why others are not.
+    pub(super) async fn found(&self, targets: &Targets) -> Result<Sighted, KubectlError> {
+        let scope = match targets {
+            Targets::Named(keys) => {
+                let each = keys
+                    .iter()
+                    .map(async |key| self.at(&key.0).etcd(&key.1).await);
+                let mut seen = Sighted::default();
+                let all: Vec<_> = stream::iter(each).buffered(AT_ONCE).collect().await;
+                for one in all {
+                    match one {
+                        Ok(found) => seen.found.push(found),
+                        Err(error) => seen.failed.push(error),
+                    }
+                }
+                return Ok(seen);
+            }
+            Targets::Found(scope) => scope,
+        };
+        let api = self.etcds(scope.namespace.as_deref());
+        let params = ListParams {
+            label_selector: scope.selector.clone(),
+            ..ListParams::default()
+        };
+        let all = self.listed("list Etcds", &api, params).await?;
+        Ok(Sighted {
+            found: all.into_iter().map(Found::of).collect(),
+            failed: Vec::new(),
+        })
     }
 
-    /// The sets of all Etcds in question.
+    /// The sets of all Etcds in a namespace, or in all.
     pub(super) async fn stateful_sets(
         &self,
-        which: Which<'_>,
+        namespace: Option<&str>,
     ) -> Result<Vec<StatefulSet>, KubectlError> {
-        let api = self.of(which);
+        let api = self.of(namespace);
         let labels = format!("{}={}", names::MANAGED_BY, names::MANAGER);
         let labelled = ListParams::default().labels(&labels);
         self.listed("list StatefulSets", &api, labelled).await
@@ -141,7 +164,7 @@ impl Cluster {
 
     /// The tasks of the namespace.
     pub(super) async fn tasks_there(&self) -> Sought<Vec<EtcdOpsTask>> {
-        sought(self.all_tasks(Which::Namespace).await)
+        sought(self.all_tasks(Some(&self.namespace)).await)
     }
 
     /// A Secret.
@@ -156,7 +179,7 @@ impl Cluster {
 
     /// Changes an Etcd; what is stored now.
     pub(super) async fn patch(&self, name: &str, patch: &Value) -> Result<Found, KubectlError> {
-        let api = self.etcds(Which::Named(name));
+        let api = self.etcds(Some(&self.namespace));
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
@@ -176,9 +199,9 @@ impl Cluster {
     /// The tasks that are there; what cannot be read as one is told of.
     pub(super) async fn all_tasks(
         &self,
-        which: Which<'_>,
+        namespace: Option<&str>,
     ) -> Result<Vec<EtcdOpsTask>, KubectlError> {
-        let api: Api<DeserializeGuard<EtcdOpsTask>> = self.of(which);
+        let api: Api<DeserializeGuard<EtcdOpsTask>> = self.of(namespace);
         let found = self
             .listed("list EtcdOpsTasks", &api, ListParams::default())
             .await?;
@@ -196,26 +219,61 @@ impl Cluster {
         Ok(read.collect())
     }
 
-    /// Makes a task; its name.
-    pub(super) async fn create(&self, task: &EtcdOpsTask) -> Result<String, KubectlError> {
+    /// Makes a task, as it is stored.
+    pub(super) async fn create(&self, task: &EtcdOpsTask) -> Result<EtcdOpsTask, KubectlError> {
         let (api, params) = (self.tasks(), PostParams::default());
         let created = api.create(&params, task);
         let created = self.within("create an EtcdOpsTask", created).await;
-        created
-            .map(|it| it.metadata.name.unwrap_or_default())
-            .map_err(|error| {
-                if error.is_missing() {
-                    KubectlError::NoNamespace(self.namespace.clone())
-                } else {
-                    error
-                }
-            })
+        created.map_err(|error| {
+            if error.is_missing() {
+                KubectlError::NoNamespace(self.namespace.clone())
+            } else {
+                error
+            }
+        })
     }
 
     /// A task as it is now, unless it is gone.
     pub(super) async fn task(&self, name: &str) -> Result<Option<EtcdOpsTask>, KubectlError> {
         let api = self.tasks();
         self.within("get the EtcdOpsTask", api.get_opt(name)).await
+    }
+
+    /// What belongs to an Etcd, of one kind: the names, and when each was made. What is in the objects is
+    /// not asked for.
+    pub(super) async fn belonging(
+        &self,
+        of: Kind,
+        etcd: &str,
+    ) -> Result<Vec<(String, Option<Timestamp>)>, KubectlError> {
+        let (api, params) = self.belongings(of, etcd);
+        let all = self
+            .pages(params, async |params| {
+                self.within("list it", api.list_metadata(params)).await
+            })
+            .await?;
+        let named = all.into_iter().map(|it| {
+            let created = it.metadata.creation_timestamp.map(|it| it.0);
+            (it.metadata.name.unwrap_or_default(), created)
+        });
+        Ok(named.collect())
+    }
+
+    /// The same, whole.
+    pub(super) async fn belonging_raw(
+        &self,
+        of: Kind,
+        etcd: &str,
+    ) -> Result<Vec<DynamicObject>, KubectlError> {
+        let (api, params) = self.belongings(of, etcd);
+        self.listed("list it", &api, params).await
+    }
+
+    fn belongings(&self, of: Kind, etcd: &str) -> (Api<DynamicObject>, ListParams) {
+        let kind = GroupVersionKind::gvk(of.group(), "v1", of.kind());
+        let kind = ApiResource::from_gvk_with_plural(&kind, of.plural());
+        let api = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        (api, ListParams::default().labels(&part_of(etcd)))
     }
 
     /// All pages.
@@ -228,10 +286,21 @@ impl Cluster {
     where
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
     {
+        self.pages(which, async |params| {
+            self.within(what, api.list(params)).await
+        })
+        .await
+    }
+
+    async fn pages<K: Clone>(
+        &self,
+        which: ListParams,
+        page: impl AsyncFn(&ListParams) -> Result<ObjectList<K>, KubectlError>,
+    ) -> Result<Vec<K>, KubectlError> {
         let mut params = which.limit(PAGE);
         let mut all = Vec::new();
         loop {
-            let page = self.within(what, api.list(&params)).await?;
+            let page = page(&params).await?;
             all.extend(page.items);
             params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
             if params.continue_token.is_none() {

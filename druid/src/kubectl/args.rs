@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand, ValueEnum};
+use druid_core::cli::{Filter, Given, Name};
 use druid_core::duration::{DurationError, GoDuration};
 
 use super::connect::Connection;
@@ -10,6 +11,8 @@ use crate::etcd::Endpoint;
 use crate::members::Reach;
 
 /// Look at Etcds in a Kubernetes cluster, follow their upgrades, ask for snapshots.
+///
+/// An Etcd is named NAME, or NAMESPACE/NAME. Every command takes -o json and -o yaml.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 Named kubectl-druid and in the PATH, this program is also `kubectl druid ...`.
@@ -20,6 +23,8 @@ Examples:
   kubectl druid restore-plan main -n shoot
   kubectl druid upgrade status -A -w
   kubectl druid upgrade pause main -n shoot
+  kubectl druid reconciliation trigger main other/main --wait-till-ready
+  kubectl druid list-resources main -n shoot
   kubectl druid snapshot main --full --wait
   kubectl druid compact main --age 1h --defrag --wait
   kubectl druid tasks -A -w")]
@@ -47,8 +52,11 @@ pub(super) enum Command {
     #[command(after_long_help = "\
 Exit codes: 0 nothing stands against it; 1 something does, or could not be found out.")]
     Preflight {
-        /// The name of the Etcd.
-        name: String,
+        #[command(flatten)]
+        etcd: One,
+        /// How to say it.
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Format,
     },
     Doctor(Box<DoctorArgs>),
     RestorePlan(Box<RestorePlanArgs>),
@@ -57,6 +65,165 @@ Exit codes: 0 nothing stands against it; 1 something does, or could not be found
     Compact(CompactArgs),
     Recover(RecoverArgs),
     Tasks(TasksArgs),
+    /// Have Etcds reconciled once, or not at all, or again.
+    Reconciliation {
+        #[command(subcommand)]
+        command: ReconciliationCommand,
+    },
+    /// Protect what belongs to Etcds, or let others change it.
+    ComponentProtection {
+        #[command(subcommand)]
+        command: ProtectionCommand,
+    },
+    ListResources(ListResourcesArgs),
+    Version(VersionArgs),
+}
+
+/// One Etcd.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct One {
+    /// The name of the Etcd: NAME, or NAMESPACE/NAME.
+    #[arg(value_name = "ETCD")]
+    pub(super) name: Name,
+}
+
+/// Which Etcds.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Several {
+    /// The names of Etcds: NAME, or NAMESPACE/NAME.
+    #[arg(value_name = "ETCD")]
+    names: Vec<Name>,
+    /// Those of all namespaces.
+    #[arg(long, short = 'A', conflicts_with = "names")]
+    all_namespaces: bool,
+    /// Those with these labels, as kubectl selects.
+    #[arg(long, short = 'l', conflicts_with = "names", value_name = "SELECTOR")]
+    selector: Option<String>,
+}
+
+impl Several {
+    /// What was written.
+    pub(super) fn given(&self) -> Given {
+        Given {
+            names: self.names.clone(),
+            all_namespaces: self.all_namespaces,
+            selector: self.selector.clone(),
+        }
+    }
+}
+
+/// Which Etcds are changed.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    pub(super) etcds: Several,
+    /// Do it to all that -A or a selector finds, without asking.
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ReconciliationCommand {
+    Trigger(TriggerArgs),
+    /// Do nothing that a spec asks for, until it is resumed. The status goes on.
+    #[command(after_long_help = CHANGED)]
+    Suspend(ChangeArgs),
+    /// Go on with what was suspended.
+    #[command(after_long_help = CHANGED)]
+    Resume(ChangeArgs),
+}
+
+/// Of commands that change Etcds.
+const CHANGED: &str = "\
+With -A or a selector the Etcds are named, and a person is asked; where no terminal is, --yes says it.
+
+Exit codes: 0 it is so for each; 1 for one of them it is not. One that fails does not stop the others.";
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ProtectionCommand {
+    /// Let the webhook refuse what others change of what belongs to an Etcd.
+    #[command(after_long_help = CHANGED)]
+    Add(ChangeArgs),
+    /// Let everybody who has the right change it.
+    #[command(after_long_help = CHANGED)]
+    Remove(ChangeArgs),
+}
+
+/// Have the operator reconcile Etcds once, whatever it does by itself.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+What is waited for: that the operator has taken the wish up, that the status is about the
+present spec, and then that all pods are made from it and all members are ready.
+
+Exit codes: 0 each was triggered and, if it was waited for, is as it should be; 1 one of them is
+not. One that fails does not stop the others.
+
+Examples:
+  kubectl druid reconciliation trigger main
+  kubectl druid reconciliation trigger main other/main --wait-till-ready --timeout 10m
+  kubectl druid reconciliation trigger -A -l team=a --yes --watch")]
+pub(super) struct TriggerArgs {
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    /// Wait until all members are made from the present spec and ready.
+    #[arg(long, short)]
+    pub(super) wait_till_ready: bool,
+    /// The same, and say meanwhile how far each is.
+    #[arg(long, short = 'W')]
+    pub(super) watch: bool,
+    /// How long to wait.
+    #[arg(long, short, default_value = "5m", value_name = "DURATION")]
+    pub(super) timeout: GoDuration,
+}
+
+/// List what belongs to Etcds: pods, Services, volumes and so on.
+///
+/// What belongs to an Etcd has the label app.kubernetes.io/part-of with its name.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes: 0 all was listed; 1 something could not be. One that fails does not stop the others.
+
+Examples:
+  kubectl druid list-resources main
+  kubectl druid list-resources main other/main -f pods,leases
+  kubectl druid list-resources -A -o json")]
+pub(super) struct ListResourcesArgs {
+    #[command(flatten)]
+    pub(super) etcds: Several,
+    /// Which kinds, with commas between them, as kubectl knows them.
+    #[arg(long, short, default_value = "all", value_name = "KINDS")]
+    pub(super) filter: Filter,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: RawFormat,
+}
+
+/// Say what this program is. Asks nobody.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct VersionArgs {
+    /// Nothing but the version.
+    #[arg(long)]
+    pub(super) short: bool,
+    /// How to say it.
+    #[arg(long, short, value_enum, default_value_t, conflicts_with = "short")]
+    pub(super) output: Format,
+}
+
+/// `--output` of a list of objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RawFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// The objects themselves, without what Secrets hold.
+    JsonRaw,
 }
 
 /// Look at one Etcd: what to do first, and all that is known of it.
@@ -80,8 +247,8 @@ Examples:
     kubectl druid doctor main -n shoot --cacert ca.crt --cert client.crt --key client.key \\
       --endpoints https://localhost:2379,https://localhost:22379,https://localhost:32379")]
 pub(super) struct DoctorArgs {
-    /// The name of the Etcd.
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) etcd: One,
     /// The client URL of every member, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "URL")]
     pub(super) endpoints: Vec<Endpoint>,
@@ -95,7 +262,8 @@ pub(super) struct DoctorArgs {
 /// Say what would be restored if an Etcd had to be restored from its backup now. Changes nothing.
 ///
 /// Asks the sidecar beside the leading member what is in the store, through the API server: that takes the
-/// right to get `pods/proxy`. Where none can be asked, the Leases of snapshots say how far the backups
+/// right to get `pods/proxy`. Where none leads, as when the quorum is lost, another one restores the newest
+/// backup on trial, which may take minutes, and tells how far that goes. Where none can be asked, the Leases of snapshots say how far the backups
 /// reach, and no more. What would be lost is known if the members are named with --endpoints.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -106,8 +274,8 @@ Examples:
   kubectl druid restore-plan main -n shoot
   kubectl druid restore-plan main -n shoot -o json")]
 pub(super) struct RestorePlanArgs {
-    /// The name of the Etcd.
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) etcd: One,
     /// The client URL of every member, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "URL")]
     pub(super) endpoints: Vec<Endpoint>,
@@ -119,11 +287,12 @@ pub(super) struct RestorePlanArgs {
 }
 
 /// List Etcds: are they ready, what do they run, how are their backups and upgrades?
+///
+/// All of the namespace, unless something else is said.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ListArgs {
-    /// Those of all namespaces.
-    #[arg(long, short = 'A')]
-    pub(super) all_namespaces: bool,
+    #[command(flatten)]
+    pub(super) etcds: Several,
     /// How to say it.
     #[arg(long, short, value_enum, default_value_t)]
     pub(super) output: Format,
@@ -133,36 +302,27 @@ pub(super) struct ListArgs {
 pub(super) enum UpgradeCommand {
     Status(StatusArgs),
     /// Let no further member be touched. A member in hand is finished first.
-    Pause {
-        /// The name of the Etcd.
-        name: String,
-    },
+    #[command(after_long_help = CHANGED)]
+    Pause(ChangeArgs),
     /// Let a paused upgrade go on.
-    Resume {
-        /// The name of the Etcd.
-        name: String,
-    },
+    #[command(after_long_help = CHANGED)]
+    Resume(ChangeArgs),
     /// Let a halted upgrade go on, once its cause is gone.
     ///
     /// What is acknowledged is the halt of the attempt that the status shows, and no later one.
-    Acknowledge {
-        /// The name of the Etcd.
-        name: String,
-    },
+    #[command(after_long_help = CHANGED)]
+    Acknowledge(ChangeArgs),
 }
 
 /// Show how far upgrades are: a bar for each Etcd, and below it what is done now, or why it waits,
-/// was refused or is halted.
+/// was refused or is halted. All Etcds of the namespace, unless something else is said.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StatusArgs {
-    /// The name of the Etcd; all of them if left out.
-    #[arg(conflicts_with = "all_namespaces")]
-    pub(super) name: Option<String>,
-    /// Those of all namespaces.
-    #[arg(long, short = 'A')]
-    pub(super) all_namespaces: bool,
-    /// Go on until interrupted: redraw on a terminal, otherwise print a line for each change.
-    #[arg(long, short, conflicts_with = "output")]
+    #[command(flatten)]
+    pub(super) etcds: Several,
+    /// Go on until interrupted: redraw on a terminal, otherwise print a line for each change, or one
+    /// JSON or YAML document.
+    #[arg(long, short)]
     pub(super) watch: bool,
     /// How to say it.
     #[arg(long, short, value_enum, default_value_t)]
@@ -183,8 +343,8 @@ Examples:
 #[command(group(ArgGroup::new("kind").required(true).args(["full", "delta", "compacted"])))]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(super) struct SnapshotArgs {
-    /// The name of the Etcd.
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) etcd: One,
     /// Everything.
     #[arg(long)]
     pub(super) full: bool,
@@ -216,13 +376,16 @@ pub(super) struct Waiting {
         value_name = "DURATION"
     )]
     pub(super) timeout: GoDuration,
+    /// How to say it: the task as it is made, or with --wait as it ends.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) output: Format,
 }
 
 /// What compaction and defragmentation have in common.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct MaintenanceArgs {
-    /// The name of the Etcd.
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) etcd: One,
     /// How long all of it may take; then it is given up.
     #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = limit)]
     pub(super) limit: GoDuration,
@@ -256,8 +419,8 @@ Examples:
   kubectl druid recover main --confirm --wait
   kubectl druid recover main --confirm --allow-data-loss --remove-volumes --wait")]
 pub(super) struct RecoverArgs {
-    /// The name of the Etcd.
-    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) etcd: One,
     /// Do it: all members are stopped, and what only lost members had is given up.
     #[arg(long)]
     pub(super) confirm: bool,
@@ -324,13 +487,14 @@ pub(super) struct CompactArgs {
 }
 
 /// List what the operator was asked to do: `EtcdOpsTask`s, and how far they are.
+///
+/// Those of all Etcds of the namespace, unless something else is said.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct TasksArgs {
-    /// Those of all namespaces.
-    #[arg(long, short = 'A')]
-    pub(super) all_namespaces: bool,
-    /// Go on until interrupted: a line for each change.
-    #[arg(long, short, conflicts_with = "output")]
+    #[command(flatten)]
+    pub(super) etcds: Several,
+    /// Go on until interrupted: a line for each change, or one JSON or YAML document.
+    #[arg(long, short)]
     pub(super) watch: bool,
     /// How to say it.
     #[arg(long, short, value_enum, default_value_t)]

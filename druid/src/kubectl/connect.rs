@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use druid_core::cli::Name;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use super::args::One;
 use super::error::KubectlError;
 
 /// For one answer.
@@ -32,12 +34,54 @@ pub(super) struct Connection {
 }
 
 /// An API server that can be asked.
+#[derive(Clone)]
 pub(super) struct Cluster {
     pub(super) client: Client,
     /// Its address.
     pub(super) server: String,
     /// The namespace that was chosen.
     pub(super) namespace: String,
+    /// How it is asked.
+    config: Config,
+}
+
+impl Cluster {
+    /// The same in another namespace.
+    pub(super) fn at(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same where an Etcd is, and the name of that.
+    pub(super) fn of_one(&self, etcd: &One) -> (Self, String) {
+        let Name { namespace, name } = &etcd.name;
+        let namespace = namespace.as_ref().unwrap_or(&self.namespace);
+        (self.at(namespace), name.clone())
+    }
+
+    /// One that takes what others answer through the API server as it is: 503 is the answer of a sidecar
+    /// whose member does not lead, and nothing to try again. Whoever asks sets the deadline.
+    pub(super) async fn direct(&self) -> Result<Client, KubectlError> {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        config.read_timeout = None;
+        login(config, &self.server).await
+    }
+}
+
+/// It may run a program, and blocks until that is done.
+async fn login(config: Config, server: &str) -> Result<Client, KubectlError> {
+    let login = tokio::task::spawn_blocking(|| Client::try_from(config));
+    match tokio::time::timeout(LOGIN, login).await {
+        Ok(Ok(Ok(client))) => Ok(client),
+        Ok(Ok(Err(source))) => Err(KubectlError::Login {
+            server: server.to_owned(),
+            source: Box::new(source),
+        }),
+        Ok(Err(_)) | Err(_) => Err(KubectlError::LoginDeadline(LOGIN)),
+    }
 }
 
 impl Connection {
@@ -54,20 +98,13 @@ impl Connection {
         let server = server.trim_end_matches('/').to_owned();
         let chosen = self.namespace.clone().filter(|it| !it.is_empty());
         let namespace = chosen.unwrap_or_else(|| config.default_namespace.clone());
-        // The login may run a program, and blocks until that is done.
-        let login = tokio::task::spawn_blocking(|| Client::try_from(config));
-        match tokio::time::timeout(LOGIN, login).await {
-            Ok(Ok(Ok(client))) => Ok(Cluster {
-                client,
-                server,
-                namespace,
-            }),
-            Ok(Ok(Err(source))) => Err(KubectlError::Login {
-                server,
-                source: Box::new(source),
-            }),
-            Ok(Err(_)) | Err(_) => Err(KubectlError::LoginDeadline(LOGIN)),
-        }
+        let client = login(config.clone(), &server).await?;
+        Ok(Cluster {
+            client,
+            server,
+            namespace,
+            config,
+        })
     }
 
     async fn config(&self) -> Result<Config, KubectlError> {

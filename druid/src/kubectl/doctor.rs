@@ -22,11 +22,11 @@ pub(super) const ACTION: u8 = 3;
 
 pub(super) async fn run(cluster: &Cluster, args: &DoctorArgs) -> Result<ExitCode, KubectlError> {
     let members = Members::new(&args.endpoints, &args.reach)?;
-    let etcd = cluster.etcd(&args.name).await?;
-    let name = args.name.as_str();
+    let (cluster, name) = cluster.of_one(&args.etcd);
+    let etcd = cluster.etcd(&name).await?;
     let (pods, leases, tasks, events, certificates, live) = tokio::join!(
-        cluster.pods(name),
-        cluster.leases(name),
+        cluster.pods(&name),
+        cluster.leases(&name),
         cluster.tasks_there(),
         cluster.warnings(),
         cluster.certificates(etcd.etcd.as_deref().ok()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use druid_core::cli::NotHalted;
+use druid_core::cli::{NoSense, NotChosen, Unanswered};
 use kube::config::{InClusterError, KubeconfigError};
 use thiserror::Error;
 
@@ -152,14 +152,23 @@ pub(super) enum KubectlError {
     /// The members cannot be asked.
     #[error(transparent)]
     Members(#[from] MembersError),
-    /// There is no halt.
+    /// What is wanted makes no sense.
     #[error("Etcd {name}: {why}")]
-    NotHalted {
+    NoSense {
         /// The Etcd.
         name: String,
         /// Why not.
-        why: NotHalted,
+        why: NoSense,
     },
+    /// It is not said which Etcds are meant.
+    #[error(transparent)]
+    NotChosen(#[from] NotChosen),
+    /// Nobody has said yes.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    /// Somebody has said no.
+    #[error("nothing was changed")]
+    Declined,
     /// The task came to nothing.
     #[error("EtcdOpsTask {task}: {said}")]
     Task {
@@ -212,7 +221,10 @@ impl KubectlError {
             | Self::Unreadable { .. }
             | Self::Dropped(_)
             | Self::Members(_)
-            | Self::NotHalted { .. }
+            | Self::NoSense { .. }
+            | Self::NotChosen(_)
+            | Self::Unanswered(_)
+            | Self::Declined
             | Self::Task { .. }
             | Self::TaskDeadline { .. } => false,
         }

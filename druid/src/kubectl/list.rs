@@ -1,45 +1,33 @@
 //! `kubectl druid list`.
 
+use std::process::ExitCode;
+
 use druid_core::cli::{Row, list};
 
-use super::api::Which;
 use super::args::ListArgs;
 use super::connect::Cluster;
 use super::error::KubectlError;
 use super::output::{colours, show, tell};
+use super::several::told;
 use crate::clock;
 
-pub(super) async fn run(cluster: &Cluster, args: &ListArgs) -> Result<(), KubectlError> {
-    let which = if args.all_namespaces {
-        Which::All
-    } else {
-        Which::Namespace
-    };
-    let found = cluster.found(which).await?;
-    let sets = match cluster.stateful_sets(which).await {
-        Ok(sets) => sets,
-        Err(error) => {
-            tell(&format!("warning: some versions are not known: {error}"));
-            Vec::new()
+pub(super) async fn run(cluster: &Cluster, args: &ListArgs) -> Result<ExitCode, KubectlError> {
+    let targets = args.etcds.given().to_look(&cluster.namespace);
+    let sighted = cluster.found(&targets).await?;
+    let mut sets = Vec::new();
+    for namespace in targets.namespaces() {
+        match cluster.stateful_sets(namespace.as_deref()).await {
+            Ok(found) => sets.extend(found),
+            Err(error) => tell(&format!("warning: some versions are not known: {error}")),
         }
-    };
-    let rows = Row::all(&found, &sets);
+    }
+    let rows = Row::all(&sighted.found, &sets);
     show(&rows, args.output, || list(&rows, clock::now(), colours()));
+    if told(&sighted.failed) {
+        return Ok(ExitCode::FAILURE);
+    }
     if rows.is_empty() {
-        cluster.tell_of_nothing(which);
+        tell(&targets.nothing());
     }
-    Ok(())
-}
-
-impl Cluster {
-    /// Says where there was nothing.
-    pub(super) fn tell_of_nothing(&self, which: Which<'_>) {
-        match which {
-            Which::All => tell("no Etcds in any namespace"),
-            Which::Namespace | Which::Named(_) => tell(&format!(
-                "no Etcds in namespace {}; -A shows those of all",
-                self.namespace
-            )),
-        }
-    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -26,8 +26,9 @@ async fn run(
     compact: Option<CompactTo>,
     defragment: bool,
 ) -> Result<(), KubectlError> {
-    let etcd = cluster.etcd(&args.name).await?;
+    let (cluster, name) = cluster.of_one(&args.etcd);
+    let etcd = cluster.etcd(&name).await?;
     let seconds = i64::try_from(args.limit.0.as_secs()).unwrap_or(i64::MAX);
     let task = maintenance_task(&etcd.name, compact, defragment, seconds);
-    task::run(cluster, &task, &args.waiting).await
+    task::run(&cluster, &task, &args.waiting).await
 }

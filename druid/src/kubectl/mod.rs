@@ -3,6 +3,7 @@
 
 mod api;
 mod args;
+mod change;
 mod complete;
 mod connect;
 mod doctor;
@@ -11,13 +12,17 @@ mod list;
 mod maintenance;
 mod output;
 mod preflight;
+mod reconciliation;
 mod recover;
+mod resources;
 mod restore_plan;
+mod several;
 mod sidecar;
 mod snapshot;
 mod task;
 mod tasks;
 mod upgrade;
+mod version;
 mod watch;
 
 use std::ffi::OsString;
@@ -27,7 +32,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser};
 
 pub(crate) use args::Args;
-use args::{Command, UpgradeCommand};
+use args::{Command, ProtectionCommand, ReconciliationCommand, UpgradeCommand};
+use druid_core::cli::Wish;
 use error::KubectlError;
 
 /// As kubectl looks for the program behind `kubectl druid`.
@@ -86,23 +92,43 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 }
 
 async fn done(args: Args) -> Result<ExitCode, KubectlError> {
+    if let Command::Version(version) = &args.command {
+        version::run(version);
+        return Ok(ExitCode::SUCCESS);
+    }
     let cluster = args.connection.open().await?;
-    match args.command {
-        Command::List(list) => list::run(&cluster, &list).await?,
-        Command::Preflight { name } => return preflight::run(&cluster, &name).await,
-        Command::Doctor(doctor) => return Box::pin(doctor::run(&cluster, &doctor)).await,
-        Command::RestorePlan(of) => return Box::pin(restore_plan::run(&cluster, &of)).await,
-        Command::Snapshot(snapshot) => snapshot::run(&cluster, &snapshot).await?,
-        Command::Defrag(defrag) => maintenance::defrag(&cluster, &defrag).await?,
-        Command::Compact(compact) => maintenance::compact(&cluster, &compact).await?,
-        Command::Recover(recover) => recover::run(&cluster, &recover).await?,
-        Command::Tasks(tasks) => return tasks::run(&cluster, &tasks).await,
+    let changed = |args, wish| Box::pin(change::run(&cluster, args, wish));
+    match &args.command {
+        Command::List(list) => return list::run(&cluster, list).await,
+        Command::Preflight { etcd, output } => {
+            return preflight::run(&cluster, etcd, *output).await;
+        }
+        Command::Doctor(doctor) => return Box::pin(doctor::run(&cluster, doctor)).await,
+        Command::RestorePlan(of) => return Box::pin(restore_plan::run(&cluster, of)).await,
+        Command::Snapshot(snapshot) => snapshot::run(&cluster, snapshot).await?,
+        Command::Defrag(defrag) => maintenance::defrag(&cluster, defrag).await?,
+        Command::Compact(compact) => maintenance::compact(&cluster, compact).await?,
+        Command::Recover(recover) => recover::run(&cluster, recover).await?,
+        Command::Tasks(tasks) => return tasks::run(&cluster, tasks).await,
         Command::Upgrade { command } => match command {
-            UpgradeCommand::Status(status) => return upgrade::status(&cluster, &status).await,
-            UpgradeCommand::Pause { name } => upgrade::pause(&cluster, &name, true).await?,
-            UpgradeCommand::Resume { name } => upgrade::pause(&cluster, &name, false).await?,
-            UpgradeCommand::Acknowledge { name } => upgrade::acknowledge(&cluster, &name).await?,
+            UpgradeCommand::Status(status) => return upgrade::status(&cluster, status).await,
+            UpgradeCommand::Pause(args) => return changed(args, Wish::Pause).await,
+            UpgradeCommand::Resume(args) => return changed(args, Wish::Resume).await,
+            UpgradeCommand::Acknowledge(args) => return changed(args, Wish::Acknowledge).await,
         },
+        Command::Reconciliation { command } => match command {
+            ReconciliationCommand::Trigger(args) => {
+                return Box::pin(reconciliation::trigger(&cluster, args)).await;
+            }
+            ReconciliationCommand::Suspend(args) => return changed(args, Wish::Suspend).await,
+            ReconciliationCommand::Resume(args) => return changed(args, Wish::Follow).await,
+        },
+        Command::ComponentProtection { command } => match command {
+            ProtectionCommand::Add(args) => return changed(args, Wish::Protect).await,
+            ProtectionCommand::Remove(args) => return changed(args, Wish::Unprotect).await,
+        },
+        Command::ListResources(of) => return Box::pin(resources::run(&cluster, of)).await,
+        Command::Version(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,7 +166,9 @@ mod tests {
             assert_eq!(connection.context.as_deref(), Some("c"), "{line}");
             assert!(matches!(
                 command,
-                Command::Upgrade { command: UpgradeCommand::Pause { name } } if name == "main"
+                Command::Upgrade {
+                    command: UpgradeCommand::Pause(_)
+                }
             ));
         }
     }
@@ -159,9 +187,12 @@ mod tests {
             "kubectl-druid compact main --revision 7 --age 1h",
             "kubectl-druid compact main --revision 0",
             "kubectl-druid compact main --limit 5s",
-            "kubectl-druid tasks -w -o json",
+            "kubectl-druid tasks main -l a=b",
             "kubectl-druid upgrade status main -A",
-            "kubectl-druid upgrade status -w -o json",
+            "kubectl-druid upgrade pause shoot/main -A",
+            "kubectl-druid doctor a/b/c",
+            "kubectl-druid list-resources main -f nodes",
+            "kubectl-druid version --short -o json",
             "kubectl-druid server",
         ] {
             let line: Vec<OsString> = line.split(' ').map(Into::into).collect();

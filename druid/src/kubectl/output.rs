@@ -36,6 +36,38 @@ pub(super) fn show(rows: &impl Serialize, format: Format, text: impl FnOnce() ->
     }
 }
 
+/// Prints a change for programs: a line of JSON, or a document of YAML. An error means that nobody reads on.
+pub(super) fn document(row: &impl Serialize, format: Format) -> io::Result<()> {
+    let made = match format {
+        Format::Text | Format::Json => serde_json::to_string(row).map_err(|it| it.to_string()),
+        Format::Yaml => serde_saphyr::to_string(row)
+            .map(|it| format!("---\n{it}"))
+            .map_err(|it| it.to_string()),
+    };
+    match made {
+        Ok(text) => say(&text),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// Asks a person, and reads a line. An error and the end of what is read are no answer.
+pub(super) async fn ask(question: String) -> String {
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        let asked = write!(io::stderr(), "{question} [y/N] ");
+        match asked.and_then(|()| io::stdin().read_line(&mut answer)) {
+            Ok(_) => answer,
+            Err(_) => String::new(),
+        }
+    });
+    asked.await.unwrap_or_default()
+}
+
+/// Whether a person can answer.
+pub(super) fn is_answered() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Colours on a terminal, unless somebody does not want them (<https://no-color.org>).
 pub(super) fn colours() -> Colours {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());

@@ -8,7 +8,8 @@ use super::error::KubectlError;
 use super::task;
 
 pub(super) async fn run(cluster: &Cluster, args: &RecoverArgs) -> Result<(), KubectlError> {
-    let etcd = cluster.etcd(&args.name).await?;
+    let (cluster, name) = cluster.of_one(&args.etcd);
+    let etcd = cluster.etcd(&name).await?;
     if !args.confirm {
         return Err(KubectlError::Unconfirmed(etcd.name));
     }
@@ -19,5 +20,5 @@ pub(super) async fn run(cluster: &Cluster, args: &RecoverArgs) -> Result<(), Kub
         pod: args.pod_timeout,
         whole: args.ready_timeout,
     };
-    task::run(cluster, &recovery_task(&etcd.name, &wanted), &args.waiting).await
+    task::run(&cluster, &recovery_task(&etcd.name, &wanted), &args.waiting).await
 }

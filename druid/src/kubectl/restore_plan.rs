@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use druid_core::render::Spec;
-use druid_core::restore_plan::{Observed, Verdict, plan};
+use druid_core::restore_plan::{Heard, Observed, Verdict, plan};
 
 use super::args::RestorePlanArgs;
 use super::connect::Cluster;
@@ -18,14 +18,17 @@ pub(super) async fn run(
     args: &RestorePlanArgs,
 ) -> Result<ExitCode, KubectlError> {
     let members = Members::new(&args.endpoints, &args.reach)?;
-    let etcd = cluster.etcd(&args.name).await?;
+    let (cluster, name) = cluster.of_one(&args.etcd);
+    let etcd = cluster.etcd(&name).await?;
     let sidecar = async {
-        let etcd = etcd.etcd.as_ref().map_err(Clone::clone)?;
-        let spec = Spec::parse(etcd).map_err(|it| it.to_string())?;
-        cluster.latest(&spec).await
+        let etcd = etcd.etcd.as_ref().map_err(Clone::clone);
+        match etcd.and_then(|it| Spec::parse(it).map_err(|it| it.to_string())) {
+            Ok(spec) => cluster.heard(&spec).await,
+            Err(why) => Heard::Silent(why),
+        }
     };
     let (leases, sidecar, live) = tokio::join!(
-        cluster.leases(&args.name),
+        cluster.leases(&name),
         sidecar,
         members.asked(args.reach.timeout)
     );

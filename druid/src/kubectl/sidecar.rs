@@ -5,39 +5,80 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use druid_core::ops_task::{Latest, Says, chain, leading};
+use druid_core::ops_task::{Latest, Says, Trouble, answering, chain, leading, restorable};
 use druid_core::render::Spec;
+use druid_core::restore_plan::Heard;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
+use kube::Client;
 use kube::client::Body;
 
 use super::connect::Cluster;
+use super::output::tell;
 
 /// For a sidecar to say whether it leads.
 const HEALTH: Duration = Duration::from_secs(5);
 /// For it to list the store.
 const LISTING: Duration = Duration::from_secs(15);
+/// For the largest backup to be restored on trial.
+const TRIAL: Duration = Duration::from_mins(30);
 
 impl Cluster {
-    /// What the sidecar beside the leading member says of the store, or why none was heard.
-    pub(super) async fn latest(&self, spec: &Spec) -> Result<Latest, String> {
+    /// What sidecars say of the store: the one beside the leading member, or else the first that restores the
+    /// newest backup on trial.
+    pub(super) async fn heard(&self, spec: &Spec) -> Heard {
+        let client = match self.direct().await {
+            Ok(client) => client,
+            Err(error) => return Heard::Silent(error.to_string()),
+        };
         let pods = (0..spec.replicas).map(|at| spec.pod(at));
         let asked = pods.map(async |pod| {
-            let says = match self.ask(spec, &pod, "healthz", HEALTH).await {
+            let says = match self.ask(&client, spec, &pod, "healthz", HEALTH).await {
                 Ok((status, body)) => Says::through(status, &body),
                 Err(why) => Says::Unknown(why),
             };
             (pod, says)
         });
         let said: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
-        let leader = leading(&said).map_err(|it| it.to_string())?;
-        let (status, body) = self.ask(spec, leader, "snapshot/latest", LISTING).await?;
-        chain(status, &body).map_err(|it| it.to_string())
+        let why = match self.listed_by(&client, spec, leading(&said)).await {
+            Ok(latest) => return Heard::Listed(latest),
+            Err(trouble) => trouble.to_string(),
+        };
+        let mut all = why.clone();
+        for pod in answering(&said) {
+            tell(&format!(
+                "no leading sidecar has listed the store; that of {pod} restores the newest backup on trial"
+            ));
+            let answer = self.ask(&client, spec, pod, "backup/restorable", TRIAL);
+            match answer
+                .await
+                .and_then(|(status, body)| restorable(status, &body))
+            {
+                Ok(covered) => {
+                    let pod = pod.to_owned();
+                    return Heard::Tried { pod, covered, why };
+                }
+                Err(error) => all = format!("{all}; a restore on trial: {pod}: {error}"),
+            }
+        }
+        Heard::Silent(all)
+    }
+
+    async fn listed_by(
+        &self,
+        client: &Client,
+        spec: &Spec,
+        leader: Result<&str, Trouble>,
+    ) -> Result<Latest, Trouble> {
+        let listed = self.ask(client, spec, leader?, "snapshot/latest", LISTING);
+        let (status, body) = listed.await.map_err(Trouble::BackupsUnknown)?;
+        chain(status, &body)
     }
 
     async fn ask(
         &self,
+        client: &Client,
         spec: &Spec,
         pod: &str,
         path: &str,
@@ -50,7 +91,7 @@ impl Cluster {
         let request = Request::get(url).body(Body::empty());
         let request = request.map_err(|it| it.to_string())?;
         let answered = tokio::time::timeout(deadline, async {
-            let response = self.client.send(request).await;
+            let response = client.send(request).await;
             let response = response.map_err(|it| it.to_string())?;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await;

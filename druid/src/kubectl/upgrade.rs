@@ -1,78 +1,34 @@
-//! `kubectl druid upgrade`.
+//! `kubectl druid upgrade status`.
 
 use std::process::ExitCode;
 
-use druid_core::cli::{self, Acknowledge, Progress, bars, is_taken};
+use druid_core::cli::{Progress, bars};
 
-use super::api::Which;
 use super::args::StatusArgs;
 use super::connect::Cluster;
 use super::error::KubectlError;
-use super::output::{colours, say, show};
+use super::output::{colours, show, tell};
+use super::several::told;
 use super::watch;
 use crate::clock;
 
 pub(super) async fn status(cluster: &Cluster, args: &StatusArgs) -> Result<ExitCode, KubectlError> {
-    let which = match &args.name {
-        Some(name) => Which::Named(name),
-        None if args.all_namespaces => Which::All,
-        None => Which::Namespace,
-    };
-    let found = cluster.found(which).await?;
+    let targets = args.etcds.given().to_look(&cluster.namespace);
+    let sighted = cluster.found(&targets).await?;
+    let failed = told(&sighted.failed);
     if args.watch {
-        return Ok(watch::run(cluster, which, found).await);
+        if failed {
+            return Ok(ExitCode::FAILURE);
+        }
+        return Ok(watch::run(cluster, &targets, sighted.found, args.output).await);
     }
-    let all = Progress::all(&found);
+    let all = Progress::all(&sighted.found);
     show(&all, args.output, || bars(&all, clock::now(), colours()));
+    if failed {
+        return Ok(ExitCode::FAILURE);
+    }
     if all.is_empty() {
-        cluster.tell_of_nothing(which);
+        tell(&targets.nothing());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-pub(super) async fn pause(cluster: &Cluster, name: &str, paused: bool) -> Result<(), KubectlError> {
-    let etcd = cluster.readable(name).await?;
-    let Some(patch) = cli::pause(&etcd, paused) else {
-        let how = if paused {
-            "is paused already"
-        } else {
-            "is not paused"
-        };
-        answer(&format!("Etcd {name} {how}"));
-        return Ok(());
-    };
-    let answered = cluster.patch(name, &patch).await?.etcd;
-    let taken = answered.is_ok_and(|it| is_taken(&it, paused));
-    if !taken {
-        return Err(KubectlError::Dropped(name.to_owned()));
-    }
-    answer(&if paused {
-        format!("Etcd {name} is paused: a member in hand is finished, no further one is touched")
-    } else {
-        format!("Etcd {name} is resumed")
-    });
-    Ok(())
-}
-
-pub(super) async fn acknowledge(cluster: &Cluster, name: &str) -> Result<(), KubectlError> {
-    let etcd = cluster.readable(name).await?;
-    let found = cli::acknowledge(&etcd).map_err(|why| KubectlError::NotHalted {
-        name: name.to_owned(),
-        why,
-    })?;
-    match found {
-        Acknowledge::Already => answer(&format!(
-            "the halt of Etcd {name} is acknowledged already; the operator has yet to take it up"
-        )),
-        Acknowledge::Write { patch, halt } => {
-            cluster.patch(name, &patch).await?;
-            answer(&format!("the halt of Etcd {name} is acknowledged: {halt}"));
-        }
-    }
-    Ok(())
-}
-
-/// What was done is done, even if nobody reads it.
-fn answer(text: &str) {
-    let _ = say(text);
 }

@@ -142,6 +142,19 @@ fn the_upgrade_guide_leads_up_and_back_again() {
 }
 
 #[test]
+fn the_guide_to_the_plugin_leaves_the_cluster_as_it_was() {
+    let Some(operator) = Operator::shared() else {
+        return;
+    };
+    let _works = Operator::works();
+    let space = Space::new(operator, "guide-plugin");
+    let writer = backed_up(&space);
+    Shell::new(&space).follow(blocks("plugin.md"));
+    space.await_ready("main");
+    writer.finish();
+}
+
+#[test]
 fn the_recovery_guide_brings_a_cluster_back() {
     let Some(operator) = Operator::shared() else {
         return;

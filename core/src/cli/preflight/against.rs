@@ -1,5 +1,6 @@
 //! Every reason against an upgrade that the Kubernetes API shows.
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::api::{Condition, names};
@@ -103,6 +104,23 @@ pub enum Against {
         /// Why.
         why: String,
     },
+}
+
+/// For programs.
+#[derive(Serialize)]
+struct Told<'a> {
+    code: &'a str,
+    what: String,
+    remedy: String,
+}
+
+/// Each with its code, what it is, and what can be done about it.
+pub(super) fn told<S: Serializer>(all: &[Against], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(all.iter().map(|it| Told {
+        code: it.code(),
+        what: it.to_string(),
+        remedy: it.remedy(),
+    }))
 }
 
 impl Against {

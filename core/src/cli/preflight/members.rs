@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
+use serde::Serialize;
 
 use super::Looked;
 use super::against::Against;
@@ -15,7 +16,7 @@ use crate::upgrade::ShownPhase;
 use crate::version::Version;
 
 /// A member.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Member {
     name: String,
     pod: Option<PodState>,
@@ -25,7 +26,8 @@ pub(super) struct Member {
     upgrade: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 enum PodState {
     Ready,
     NotReady,
