@@ -78,6 +78,7 @@ fn play(object: &mut Value, mut cluster: EtcdSeen, others: &[Queued], meets: &[M
             others,
             work: &work,
             progress: &Progress::default(),
+            wound_up: true,
         };
         let Decision {
             status, act, again, ..
@@ -280,6 +281,7 @@ fn what_etcd_druid_began_is_taken_up() {
         others: &[],
         work: &Work::None,
         progress: &Progress::default(),
+        wound_up: true,
     };
     let now = began + SignedDuration::from_secs(30);
     let decision = decide(&seen, &Limits::default(), now);
