@@ -168,6 +168,12 @@ pub fn taken(take: Take, status: u16, body: &[u8]) -> Result<Done, Trouble> {
     if status != 200 {
         return Err(Trouble::NotTaken {
             status,
+    if status == 404 {
+        return Err(
+            "the sidecar is not druid's and cannot try a restore; set spec.backup.image to the image of druid"
+                .to_owned(),
+        );
+    }
             text: quoted(body),
         });
     }

@@ -914,3 +914,11 @@ fn what_has_ended_is_counted_under_the_names_of_the_proposal() {
     assert_eq!(lines.count(), 10_001);
     assert!(text.contains("state=\"Rejected\",etcd=\"\",etcd_namespace=\"\"} 102"));
 }
+
+#[test]
+fn a_sidecar_that_cannot_try_a_restore_is_told_with_its_remedy() {
+    let why = restorable(404, b"404 page not found\n").unwrap_err();
+    assert!(why.contains("spec.backup.image"), "{why}");
+    let why = restorable(500, b"damaged").unwrap_err();
+    assert_eq!(why, "status 500: damaged");
+}

@@ -33,6 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Ports(Arc<Mutex<BTreeMap<(String, String), u16>>>);
 
 impl Ports {
+    /// One sidecar.
+    pub(in crate::operator) fn one(namespace: &str, etcd: &str, port: u16) -> Self {
+        let key = (namespace.to_owned(), etcd.to_owned());
+        Self(Arc::new(Mutex::new(BTreeMap::from([(key, port)]))))
+    }
+
     pub(in crate::operator) fn of(
         &self,
         namespace: &str,
