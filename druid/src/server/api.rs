@@ -5,7 +5,8 @@ use std::sync::Arc;
 use druid_core::agent::membership::Seen;
 use druid_core::agent::metrics::Gauge;
 use druid_core::backup::initialize::Mode;
-use http::{Request, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -18,7 +19,7 @@ use super::leadership::Leadership;
 use super::members::Members;
 use super::metrics::Numbers;
 use super::mounted::{MountedError, Source};
-use super::parts::{Later, NoSnapshot, Snapshots};
+use super::parts::{self, Later, NoSnapshot, Snapshots};
 use crate::serve::{self, Answer, Service};
 
 const JSON: &str = "application/json";
@@ -193,7 +194,15 @@ const NO_STORE: &str = "no store is configured: give --storage-provider\n";
 fn answered(answer: Result<Value, NoSnapshot>) -> Answer {
     match answer {
         Ok(body) => json(StatusCode::OK, &body),
-        Err(NoSnapshot(why)) => serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")),
+        Err(why @ NoSnapshot::Failed(_)) => {
+            serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n"))
+        }
+        Err(why @ NoSnapshot::Busy) => {
+            let mut answer = serve::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+            let headers = answer.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(parts::RETRY_AFTER));
+            answer
+        }
     }
 }
 
