@@ -212,11 +212,16 @@ fn target(reach: Reach, present: i64, backups: &Backups, now: Timestamp) -> Resu
         Backups::Reach(all) => Some(all.as_slice()),
     };
     let newest = covered.map(|all| all.iter().map(|it| it.revision).max());
+    if let Some(Some(covered)) = newest
+        && covered > present
+    {
+        return Err(Trouble::OtherHistory { covered, present });
+    }
     match (reach, newest) {
         (Reach::Revision(wanted), _) if wanted > present => Err(Trouble::Ahead { wanted, present }),
         (Reach::Covered | Reach::Revision(_), Some(None)) => Err(Trouble::NothingCovered),
         (Reach::Covered, None) => Ok(present),
-        (Reach::Covered, Some(Some(newest))) => Ok(newest.min(present)),
+        (Reach::Covered, Some(Some(newest))) => Ok(newest),
         (Reach::Revision(wanted), Some(Some(covered))) if wanted > covered => {
             Err(Trouble::Uncovered { wanted, covered })
         }
@@ -226,7 +231,7 @@ fn target(reach: Reach, present: i64, backups: &Backups, now: Timestamp) -> Resu
             let latest = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
             let old = covered.unwrap_or_default().iter();
             old.filter(|it| it.at <= latest)
-                .map(|it| it.revision.min(present))
+                .map(|it| it.revision)
                 .max()
                 .ok_or(Trouble::NothingThatOld(age))
         }

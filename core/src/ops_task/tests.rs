@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{Etcd, EtcdOpsTask};
+use crate::restore_plan::Hole;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -717,11 +718,12 @@ fn whoever_works_on_members_is_known_by_its_task() {
 
 #[test]
 fn what_backups_cover_is_read_from_the_newest_chain() {
-    let told = |name: &str, revision: i64, at: &str| json!({ "snapName": name, "lastRevision": revision, "createdOn": at });
+    let link = |name: &str, (first, last): (i64, i64), at: &str| json!({ "snapName": name, "startRevision": first, "lastRevision": last, "createdOn": at });
+    let told = |name: &str, last: i64, at: &str| link(name, (0, last), at);
     let covers = |status, body: &Value| covered(status, body.to_string().as_bytes());
     let chain = json!({
         "fullSnapshot": told("Full-1", 7, "2026-11-24T10:00:00Z"),
-        "deltaSnapshots": [told("Incr-1", 9, "2026-11-24T10:05:00Z")],
+        "deltaSnapshots": [link("Incr-1", (8, 9), "2026-11-24T10:05:00Z")],
     });
     let expected = [(7, "2026-11-24T10:00:00Z"), (9, "2026-11-24T10:05:00Z")];
     let expected = expected.map(|(revision, time)| Covered {
@@ -731,6 +733,18 @@ fn what_backups_cover_is_read_from_the_newest_chain() {
     assert_eq!(covers(200, &chain), Ok(expected.to_vec()));
     let none = json!({ "fullSnapshot": null, "deltaSnapshots": null });
     assert_eq!(covers(200, &none), Ok(Vec::new()));
+    let mut holed = chain.clone();
+    holed["deltaSnapshots"] = json!([
+        link("Incr-1", (8, 9), "2026-11-24T10:05:00Z"),
+        link("Incr-2", (12, 15), "2026-11-24T10:10:00Z"),
+    ]);
+    let hole = Trouble::Hole(Hole {
+        from: 10,
+        to: 11,
+        next: "Incr-2".to_owned(),
+    });
+    assert!(!hole.may_pass());
+    assert_eq!(covers(200, &holed), Err(hole));
     for (status, body) in [
         (500, chain),
         (200, json!("no")),

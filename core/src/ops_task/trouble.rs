@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::obstacle::Obstacle;
 use super::task::Unsupported;
+use crate::restore_plan::Hole;
 
 /// Why a task was not done. What it displays is the `cause` in the status.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -124,6 +125,24 @@ pub enum Trouble {
         wanted: i64,
         /// The newest revision in the backups.
         covered: i64,
+    },
+    /// Revisions are in no snapshot.
+    #[error(
+        "revisions {} to {} are in no snapshot, and in the history of the cluster alone ({} begins after \
+         them); take a full snapshot first", .0.from, .0.to, .0.next
+    )]
+    Hole(Hole),
+    /// The backups are not those of this cluster as it is.
+    #[error(
+        "the backups reach revision {covered}, and the cluster is at {present}: they are of another \
+         history, and cover nothing of this one; see what spec.backup.store names, and take a full \
+         snapshot first"
+    )]
+    OtherHistory {
+        /// The newest revision in the backups.
+        covered: i64,
+        /// What the cluster is at.
+        present: i64,
     },
     /// That revision is yet to come.
     #[error(
@@ -268,6 +287,8 @@ impl Trouble {
             Self::BackupsUnknown(_)
             | Self::NothingCovered
             | Self::Uncovered { .. }
+            | Self::Hole(_)
+            | Self::OtherHistory { .. }
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_) => "ERR_COMPACTION_REVISION",
@@ -307,6 +328,8 @@ impl Trouble {
             Self::BackupsUnknown(_)
             | Self::NothingCovered
             | Self::Uncovered { .. }
+            | Self::Hole(_)
+            | Self::OtherHistory { .. }
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_) => "history cannot be compacted so far",
@@ -360,6 +383,8 @@ impl Trouble {
             | Self::TooLate(_)
             | Self::NothingCovered
             | Self::Uncovered { .. }
+            | Self::Hole(_)
+            | Self::OtherHistory { .. }
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_)
