@@ -16,6 +16,10 @@
 //!   belongs to a task, and is not protected.
 //! - A claim is judged by its own labels, which Kubernetes copies from the selector of its StatefulSet. So
 //!   it is protected also while there is no StatefulSet.
+//!
+//! What belongs to an Etcd that there is not is anybody's, with a warning, as with etcd-druid. It has to be: when a
+//! namespace is deleted, the namespace controller removes what an Etcd has left (claims, and Leases that a
+//! sidecar has made again), and nobody else would; and so do people who tidy up.
 
 mod etcd;
 pub mod numbers;
@@ -88,7 +92,8 @@ pub fn scaled(request: &Request, stateful_set: Option<Object>) -> Next<'_> {
 
 /// Of an object, as it was and as it is to be.
 fn managed<'a>(request: &'a Request, component: Component, objects: &[Object]) -> Next<'a> {
-    let ours = objects.iter().filter(|it| it.managed);
+    let copies = |it: &Object| component == Component::Job && it.copies;
+    let ours = objects.iter().filter(|it| it.managed && !copies(it));
     let claims: BTreeSet<_> = ours
         .map(|it| it.part_of.clone().map_or(Claim::Nobody, Claim::Etcd))
         .collect();

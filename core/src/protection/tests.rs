@@ -148,6 +148,7 @@ fn every_kind_that_an_etcd_is_made_of_is_protected_and_no_other() {
         ("policy", "poddisruptionbudgets", ""),
         LEASE,
         ("", "persistentvolumeclaims", ""),
+        ("batch", "jobs", ""),
     ] {
         let of = (group, resource, sub);
         assert!(
@@ -167,7 +168,7 @@ fn every_kind_that_an_etcd_is_made_of_is_protected_and_no_other() {
         assert!(theirs(asked.with(etcd())), "{of:?}");
     }
     for of in [
-        ("batch", "jobs", ""),
+        ("batch", "jobs", "status"),
         ("", "pods", ""),
         ("", "secrets", ""),
         ("apps", "statefulsets", "status"),
@@ -412,7 +413,6 @@ fn the_exempt_wait_while_the_operator_changes_it_unless_the_object_is_going() {
 }
 
 #[test]
-#[test]
 fn the_job_that_compacts_is_protected_and_one_that_copies_belongs_to_a_task() {
     let of = |component: &str| {
         let mut job = labelled(Some("a"));
@@ -466,6 +466,7 @@ fn the_job_that_compacts_is_protected_and_one_that_copies_belongs_to_a_task() {
     assert!(theirs(other.with(etcd())), "it is no Job");
 }
 
+#[test]
 fn a_scale_is_judged_by_the_stateful_set_that_is_scaled() {
     let asked = Asked {
         of: SCALE,
@@ -480,6 +481,7 @@ fn a_scale_is_judged_by_the_stateful_set_that_is_scaled() {
     assert_eq!(next, Next::StatefulSet(item));
 
     let ours = Object {
+        copies: false,
         managed: true,
         part_of: Some("a".to_owned()),
         leaves: false,
@@ -534,12 +536,10 @@ fn of_an_etcd_is_read_what_decides() {
         ("Requeue", None),
     ] {
         object["status"]["lastOperation"] = json!({ "type": "Reconcile", "state": state });
-        assert_eq!(Guarded::of(&object).work, Some(work));
+        assert_eq!(Guarded::of(&object).work, work, "{state}");
         object["status"]["lastOperation"]["type"] = "Create".into();
         assert_eq!(Guarded::of(&object).work, None);
     }
-    object["metadata"]["annotations"] = json!({ names::DISABLE_PROTECTION: "" });
-    object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     let halted = json!({ "code": "ERR_UPGRADE_HALTED" });
     let failed = json!({ "code": "ERR_SYNC_STATEFULSET" });
     for (errors, work) in [
@@ -552,6 +552,8 @@ fn of_an_etcd_is_read_what_decides() {
         });
         assert_eq!(Guarded::of(&object).work, work, "{errors}");
     }
+    object["metadata"]["annotations"] = json!({ names::DISABLE_PROTECTION: "" });
+    object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     let found = Guarded::of(&object);
     assert!(found.protection_disabled && found.leaves);
     assert!(!found.runtime_components_disabled);
