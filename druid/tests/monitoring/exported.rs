@@ -112,12 +112,13 @@ fn compactions() -> String {
         );
     }
     for result in [Ok(Done::Skipped), Err(Trouble::Rolling)] {
-        numbers.concluded("n", &Conclusion::FullSnapshot(result));
+        numbers.concluded("n", "a", &Conclusion::FullSnapshot(result));
     }
     numbers.text()
 }
 
 fn etcds(now: Timestamp) -> String {
+            "a",
     let mut numbers = Numbers::default();
     for phase in ShownPhase::ALL {
         for status_is in ["True", "False", "Unknown"] {
