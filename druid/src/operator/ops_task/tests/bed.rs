@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use druid_core::api::{Etcd, EtcdOpsTask, Kind};
 use druid_core::backup::snapshotter::Backoff;
+use druid_core::duration::GoDuration;
 use druid_core::ops_task::Limits;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
@@ -121,6 +122,7 @@ impl Bed {
             limits: self.limits,
             namespace: Some(self.namespace.clone()),
             instance: Some("test".to_owned()),
+            metrics_wait: GoDuration::seconds(7),
             sidecars,
             numbers: self.counts.clone(),
         };
