@@ -130,14 +130,26 @@ pub fn chain(status: u16, body: &[u8]) -> Result<Latest, Trouble> {
     })
 }
 
-/// The answer of `/snapshot/latest`: the newest full snapshot.
+/// The answer of `/snapshot/latest`: the newest full snapshot, as the result of a Job that has compacted the
+/// snapshots since it `began`. One that was there before counts if no delta has followed it: there was
+/// nothing to compact.
 ///
 /// # Errors
-/// If it is no such answer, or there is none.
-pub fn newest(status: u16, body: &[u8]) -> Result<Snapshot, Trouble> {
-    let latest = (status == 200).then(|| serde_json::from_slice::<Answer>(body).ok());
-    let told = latest.flatten().and_then(|it| it.full_snapshot?.snapshot());
-    told.ok_or_else(|| Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body))))
+/// If it is no such answer, or there is none, or the Job has left the deltas as they were.
+pub fn newest(began: Timestamp, status: u16, body: &[u8]) -> Result<Snapshot, Trouble> {
+    let unknown = || Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body)));
+    let Latest { full, deltas } = chain(status, body)?;
+    let full = full.ok_or_else(unknown)?;
+    // Names have whole seconds.
+    if full.at.as_second() < began.as_second() && !deltas.is_empty() {
+        return Err(Trouble::NotCompacted {
+            newest: full.name,
+            began,
+        });
+    }
+    let told = serde_json::from_slice::<Answer>(body).ok();
+    told.and_then(|it| it.full_snapshot?.snapshot())
+        .ok_or_else(unknown)
 }
 
 /// The answer of `/snapshot/latest`: what the newest chain covers, snapshot by snapshot.

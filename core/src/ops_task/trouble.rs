@@ -1,7 +1,7 @@
 //! Every reason why a task is not done: a stable code, etcd-druid's where it has one, what is known,
 //! and what can be done about it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use super::obstacle::Obstacle;
@@ -214,6 +214,17 @@ pub enum Trouble {
         /// What Kubernetes says.
         why: String,
     },
+    /// It has ended well, and made nothing.
+    #[error(
+        "the Job that began at {began} has ended well and made no snapshot: {newest} was there before, and \
+         deltas follow it; see whether the Job and the sidecars use the same store"
+    )]
+    NotCompacted {
+        /// The newest full snapshot.
+        newest: String,
+        /// When the Job began.
+        began: Timestamp,
+    },
     /// The members cannot be asked.
     #[error("the members cannot be asked: {0}; see the conditions of the Etcd")]
     Members(String),
@@ -296,7 +307,8 @@ impl Trouble {
             Self::JobUnmade(_)
             | Self::JobTaken(_)
             | Self::JobUnknown { .. }
-            | Self::JobFailed { .. } => "ERR_COMPACTION_JOB",
+            | Self::JobFailed { .. }
+            | Self::NotCompacted { .. } => "ERR_COMPACTION_JOB",
             Self::Rolling => "ERR_UPGRADE_IN_PROGRESS",
             Self::Step { .. } => "ERR_MAINTENANCE",
         }
@@ -337,7 +349,8 @@ impl Trouble {
             Self::JobUnmade(_)
             | Self::JobTaken(_)
             | Self::JobUnknown { .. }
-            | Self::JobFailed { .. } => "failed to compact snapshots",
+            | Self::JobFailed { .. }
+            | Self::NotCompacted { .. } => "failed to compact snapshots",
             Self::Rolling => "an upgrade is in progress",
             Self::Step { .. } => "maintenance failed",
         }
@@ -390,6 +403,7 @@ impl Trouble {
             | Self::NothingThatOld(_)
             | Self::JobUnmade(_)
             | Self::JobFailed { .. }
+            | Self::NotCompacted { .. }
             | Self::Corrupt
             | Self::NotNamed { .. } => false,
         }

@@ -106,6 +106,10 @@ fn meanwhile() -> Vec<Trouble> {
             namespace: text("ns"),
             why: text("BackoffLimitExceeded"),
         },
+        Trouble::NotCompacted {
+            newest: text("Full-00000000-00000100-1795355041"),
+            began: "2026-11-24T10:00:00Z".parse().unwrap(),
+        },
         Trouble::Unwell(text("main-1: it has no pod")),
         Trouble::Corrupt,
         Trouble::Members(text("Secret ns/client is missing: create it")),

@@ -80,7 +80,7 @@ impl Service for Api {
                 }
             },
             "/backup/restorable" => self.restorable().await,
-            "/snapshot/latest" => self.snapshot(&request, |it| it.latest()).await,
+            "/snapshot/latest" => self.latest(&request).await,
             _ => serve::text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
     }
@@ -130,6 +130,21 @@ impl Api {
             return serve::text(StatusCode::METHOD_NOT_ALLOWED, NO_STORE);
         };
         answered(snapshots.restorable().await)
+    }
+
+    /// By the leader's sidecar, which knows the digests of what it wrote; by ours if that is not reached:
+    /// the store is the same.
+    async fn latest(&self, request: &Request<Incoming>) -> Answer {
+        let Some(snapshots) = &self.snapshots else {
+            return serve::text(StatusCode::METHOD_NOT_ALLOWED, NO_STORE);
+        };
+        if !self.leads() && !request.headers().contains_key(delegate::HEADER) {
+            match self.delegate.try_hand_on("/snapshot/latest").await {
+                Ok(answer) => return answer,
+                Err(why) => tracing::info!(why, "the store is listed here, without the leader"),
+            }
+        }
+        answered(snapshots.latest().await)
     }
 
     fn metrics(&self) -> Answer {

@@ -93,6 +93,11 @@ impl Scripted {
         self.script.leads.store(so, Ordering::SeqCst);
     }
 
+    /// A snapshot is there.
+    pub(super) fn take(&self) {
+        self.script.take();
+    }
+
     /// Method and path of every request, but not whether it leads.
     pub(in crate::operator) fn asked(&self) -> Vec<String> {
         self.script.asked.lock().unwrap().clone()
@@ -193,7 +198,7 @@ impl Script {
         let created = jiff::Timestamp::from_second(now.as_second()).unwrap();
         *self.newest.lock().unwrap() = json!({
             "kind": "Full", "snapName": format!("Full-{}", now.as_millisecond()),
-            "lastRevision": 7, "createdOn": created.to_string(), "isFinal": false,
+            "startRevision": 0, "lastRevision": 7, "createdOn": created.to_string(), "isFinal": false,
         });
     }
 }
