@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::observed::{Alarm, Listed};
+use crate::observed::{Alarm, Answer, Listed, MAX_RAFT_LAG, Status};
 use crate::version::Version;
 
 const NOW: &str = "2026-11-24T10:00:00Z";
