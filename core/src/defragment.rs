@@ -8,7 +8,10 @@
 
 use std::collections::BTreeSet;
 
+use thiserror::Error;
+
 use crate::member::MemberId;
+use crate::observed::{self, AlarmKind, Answer, Etcd, MAX_RAFT_LAG, Status};
 
 /// Less than this is not worth it, bytes.
 const LITTLE: u64 = 1 << 20;
@@ -61,6 +64,37 @@ pub enum Next {
     Finished,
 }
 
+/// Why no member is defragmented now.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unwell {
+    /// Members differ in their data.
+    #[error("alarm CORRUPT is raised")]
+    Corrupt,
+    /// A member is not well, or nobody knows.
+    #[error("{0}")]
+    Because(String),
+}
+
+impl From<&Status> for Answered {
+    fn from(status: &Status) -> Self {
+        Self {
+            id: status.id,
+            leads: status.leader == status.id,
+            votes: !status.learner,
+            size: status.db_size,
+            in_use: status.db_size_in_use,
+        }
+    }
+}
+
+/// Whether a schedule's round may go on with what is next. Each sidecar has its schedule, and only the one of
+/// the leader begins; whoever leads after that may begin another round. So a round ends with the leadership,
+/// but for the member that has just handed it over, which is the last one. `own`: the sidecar's member.
+pub fn goes_on(own: MemberId, next: Next, members: &[Answered]) -> bool {
+    let leads = members.iter().any(|it| it.id == own && it.leads);
+    leads || matches!(next, Next::Finished) || next == Next::Defragment(own)
+}
+
 impl Round {
     /// One in which nobody was defragmented yet.
     pub fn new(whom: Whom) -> Self {
@@ -94,6 +128,46 @@ impl Round {
     pub fn done(&mut self, id: MemberId) {
         self.done.insert(id);
     }
+}
+
+/// Whether all members are well. One that is short of space is: it is what it is done for.
+///
+/// # Errors
+/// Why not.
+pub fn well(seen: &Etcd) -> Result<(), Unwell> {
+    if seen.has_alarm(AlarmKind::Corrupt) {
+        return Err(Unwell::Corrupt);
+    }
+    let unwell = |why: String| Err(Unwell::Because(why));
+    if seen.members.is_empty() {
+        return unwell("nobody was asked".to_owned());
+    }
+    if let observed::Answered::Unknown(why) = &seen.alarms {
+        return unwell(format!("the alarms are not known: {why}"));
+    }
+    let Some(leader) = seen.leader().and_then(|name| seen.members[name].status()) else {
+        return unwell("there is no leader that most members agree on".to_owned());
+    };
+    for (name, answer) in &seen.members {
+        let status = match answer {
+            Answer::Silent(why) => return unwell(format!("{name}: {why}")),
+            Answer::Status(status) => status,
+        };
+        if status.learner {
+            return unwell(format!("{name} is a learner"));
+        }
+        if status.leader != leader.id {
+            return unwell(format!("{name} does not know the leader"));
+        }
+        if let Err(why) = &status.ready {
+            return unwell(format!("{name}: {why}"));
+        }
+        let behind = seen.committed().saturating_sub(status.raft_applied_index);
+        if behind > MAX_RAFT_LAG {
+            return unwell(format!("{name} is {behind} raft entries behind"));
+        }
+    }
+    Ok(())
 }
 
 fn worthwhile(member: &Answered) -> bool {
@@ -155,6 +229,24 @@ mod tests {
         };
         let beside_a_learner = [member(1, true, free), learner];
         assert_eq!(round.next(&beside_a_learner), Next::Defragment(MemberId(1)));
+    }
+
+    #[test]
+    fn a_round_ends_with_the_leadership_but_for_the_one_that_handed_it_over() {
+        let free = 5 << 20;
+        let ours = [member(1, true, free), member(2, false, free)];
+        let lost = [member(1, false, free), member(2, true, free)];
+        let (own, other) = (MemberId(1), MemberId(2));
+        let hand_over = Next::HandOver {
+            from: other,
+            to: own,
+        };
+        assert!(goes_on(own, Next::Defragment(other), &ours));
+        assert!(!goes_on(own, Next::Defragment(other), &lost));
+        assert!(!goes_on(own, hand_over, &lost));
+        assert!(goes_on(own, Next::Defragment(own), &lost));
+        assert!(goes_on(own, Next::Finished, &lost));
+        assert!(!goes_on(own, Next::Defragment(other), &[]));
     }
 
     #[test]

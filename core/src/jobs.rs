@@ -35,6 +35,13 @@ pub fn ended(job: &Job) -> Option<Ended> {
     })
 }
 
+/// When it began, as far as it says so.
+pub fn began(job: &Job) -> Option<Timestamp> {
+    let started = job.status.as_ref().and_then(|it| it.start_time.as_ref());
+    let made = job.metadata.creation_timestamp.as_ref();
+    started.or(made).map(|it| it.0)
+}
+
 /// The condition of a kind, if it is so.
 pub fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let all = job.status.as_ref().and_then(|it| it.conditions.as_deref());

@@ -201,6 +201,31 @@ pub struct Deep {
     pub terms: (u64, u64),
     /// Whether a transaction went through; asked only with `--probe-writes`.
     pub write: Option<Answered<()>>,
+    /// Whether the leading sidecar can read a snapshot again; asked only if an upgrade takes one.
+    #[serde(default)]
+    pub verifier: Option<Answered<Verifier>>,
+}
+
+/// Whether a sidecar can read a snapshot again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verifier {
+    /// It can.
+    Able,
+    /// It knows no such request: it is etcd-backup-restore.
+    Foreign,
+}
+
+impl Verifier {
+    /// What it answers at `/snapshot/verify` when no snapshot is named, whether it leads or not: ours
+    /// asks which one, and to others there is no such path.
+    pub fn of(status: u16) -> Answered<Self> {
+        match status {
+            400 => Answered::Known(Self::Able),
+            404 => Answered::Known(Self::Foreign),
+            other => Answered::Unknown(format!("it answers {other} at /snapshot/verify")),
+        }
+    }
 }
 
 /// On or off.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config_keys::{self, Config};
 use crate::member::{MemberId, MemberName};
 use crate::observed::{
-    AlarmKind, Answer, Answered, Deep, Etcd, Hashes, Listed, MAX_RAFT_LAG, Status, Switch,
+    AlarmKind, Answer, Answered, Deep, Etcd, Hashes, Listed, MAX_RAFT_LAG, Status, Switch, Verifier,
 };
 use crate::refusal::{MAX_QUOTA_PERCENT, Refusal};
 use crate::version::{self, Direction, Minor, Version};
@@ -85,6 +85,7 @@ pub fn judge(ask: &Ask, etcd: &Etcd, deep: &Deep) -> Preflight {
     auth(direction, &deep.auth, &mut found);
     downgrade(etcd, deep, &mut found);
     writes(deep, &mut found);
+    verifier(direction, deep, &mut found);
     if let Some(config) = &ask.config {
         let keys = config_keys::judge(config, from, ask.to);
         found.refusals.extend(keys.refusals);
@@ -405,6 +406,23 @@ fn writes(deep: &Deep, found: &mut Preflight) {
         None | Some(Answered::Known(())) => {}
         Some(Answered::Unknown(why)) => {
             found.unknowns.push(format!("the probe write: {why}"));
+        }
+    }
+}
+
+/// Only going up takes a snapshot, and none counts that was not verified.
+fn verifier(direction: Direction, deep: &Deep, found: &mut Preflight) {
+    if direction != Direction::Upgrade {
+        return;
+    }
+    match &deep.verifier {
+        None | Some(Answered::Known(Verifier::Able)) => {}
+        Some(Answered::Known(Verifier::Foreign)) => {
+            found.refusals.push(Refusal::SidecarCannotVerify);
+        }
+        Some(Answered::Unknown(why)) => {
+            let what = format!("whether the leading sidecar can verify a snapshot: {why}");
+            found.unknowns.push(what);
         }
     }
 }

@@ -66,6 +66,7 @@ fn sized(members: u64, from: Version, to: Version) -> Scene {
             downgrade: jobs.filter(|_| from.minor >= Minor::new(3, 5)).collect(),
             terms: (5, 5),
             write: None,
+            verifier: None,
         },
     }
 }
@@ -656,4 +657,31 @@ fn members_without_a_raft_snapshot_are_a_warning() {
     assert_eq!(raft_snapshot_warning(&saved), None);
     saved.insert("m3".into(), Answered::Known(0));
     assert!(raft_snapshot_warning(&saved).is_some_and(|text| text.contains("m3")));
+}
+
+#[test]
+fn an_upgrade_whose_snapshot_nobody_could_verify_is_refused() {
+    let with = |from, to, verifier| {
+        let mut scene = healthy(from, to);
+        scene.deep.verifier = Some(verifier);
+        scene
+    };
+    allowed(&with(OLD, NEW, Answered::Known(Verifier::Able)));
+    let foreign = || Answered::Known(Verifier::Foreign);
+    only(&with(OLD, NEW, foreign()), "SidecarCannotVerify");
+    unknown(&with(OLD, NEW, Answered::Unknown("refused".to_owned())));
+    // These take no snapshot, and are how another sidecar comes to the members.
+    for to in [OLD, NEW] {
+        allowed(&with(NEW, to, foreign()));
+        allowed(&with(NEW, to, Answered::Unknown("refused".to_owned())));
+    }
+}
+
+#[test]
+fn a_sidecar_is_known_by_how_it_asks_back() {
+    assert_eq!(Verifier::of(400), Answered::Known(Verifier::Able));
+    assert_eq!(Verifier::of(404), Answered::Known(Verifier::Foreign));
+    for odd in [200, 405, 429, 500, 503] {
+        assert!(matches!(Verifier::of(odd), Answered::Unknown(_)), "{odd}");
+    }
 }

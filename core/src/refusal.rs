@@ -135,6 +135,9 @@ pub enum Refusal {
         /// What it should say.
         expected: Minor,
     },
+    /// Nobody could verify the snapshot that an upgrade begins with.
+    #[error("the sidecar of the leading member is not druid's, and cannot verify a snapshot")]
+    SidecarCannotVerify,
 }
 
 /// The part of the quota that a database may use when an upgrade begins, percent.
@@ -178,6 +181,7 @@ impl Refusal {
             Self::DowngradeInProgress { .. } => "DowngradeInProgress",
             Self::ConfigKeyUnsupported { .. } => "ConfigKeyUnsupported",
             Self::ClusterVersionUnexpected { .. } => "ClusterVersionUnexpected",
+            Self::SidecarCannotVerify => "SidecarCannotVerify",
         }
     }
 
@@ -238,6 +242,14 @@ impl Refusal {
                  that is down holds the cluster version back"
                     .to_owned()
             }
+            Self::SidecarCannotVerify => {
+                "set spec.upgrade.enabled to false and spec.backup.image to the image of druid, which \
+                 restarts the members with it on the release that they run, then enable the upgrade \
+                 again; for all Etcds name the image as etcd-backup-restore and \
+                 etcd-backup-restore-next in the image vector (IMAGEVECTOR_OVERWRITE): it reaches \
+                 members when they are restarted"
+                    .to_owned()
+            }
         }
     }
 
@@ -258,7 +270,8 @@ impl Refusal {
             | Self::AlarmActive { .. }
             | Self::HashMismatch { .. }
             | Self::AuthEnabled
-            | Self::ConfigKeyUnsupported { .. } => None,
+            | Self::ConfigKeyUnsupported { .. }
+            | Self::SidecarCannotVerify => None,
         }
     }
 

@@ -107,6 +107,7 @@ fn refusals() -> Vec<Refusal> {
             found: None,
             expected: NEW.minor,
         },
+        Refusal::SidecarCannotVerify,
     ]
 }
 

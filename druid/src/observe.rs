@@ -112,6 +112,7 @@ pub(crate) async fn deep(
         downgrade,
         terms,
         write,
+        verifier: None,
     }
 }
 

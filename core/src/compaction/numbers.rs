@@ -1,5 +1,5 @@
-//! The numbers for `/metrics`, under etcd-druid's names. Of what is counted for a namespace there, Jobs
-//! that run are added up, and the events of each Etcd are told apart: one Etcd's would hide another's.
+//! The numbers for `/metrics`, under etcd-druid's names and with its labels. It tells the Etcds of a namespace
+//! not apart, so that one hides another; here each has the label `etcd` besides.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -19,17 +19,32 @@ const BUCKETS: [f64; 6] = [60.0, 300.0, 600.0, 900.0, 1200.0, 1800.0];
 struct OfJob {
     succeeded: bool,
     failure: &'static str,
-    namespace: String,
+    of: Named,
+}
+
+/// An Etcd: its namespace and its name. Prints as labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Named(String, String);
+
+impl Named {
+    fn new(namespace: &str, etcd: &str) -> Self {
+        Self(namespace.to_owned(), etcd.to_owned())
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, etcd) = (escaped(&self.0), escaped(&self.1));
+        write!(f, "etcd_namespace=\"{namespace}\",etcd=\"{etcd}\"")
+    }
 }
 
 impl fmt::Display for OfJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "succeeded=\"{}\",failureReason=\"{}\",etcd_namespace=\"{}\"",
-            self.succeeded,
-            self.failure,
-            escaped(&self.namespace)
+            "succeeded=\"{}\",failureReason=\"{}\",{}",
+            self.succeeded, self.failure, self.of
         )
     }
 }
@@ -45,42 +60,44 @@ struct OfEtcd {
 pub struct Numbers {
     jobs: BTreeMap<OfJob, u64>,
     took: BTreeMap<OfJob, Histogram>,
-    /// By success and namespace.
-    full: BTreeMap<(bool, String), u64>,
-    /// By namespace and name.
-    etcds: BTreeMap<(String, String), OfEtcd>,
+    /// By success.
+    full: BTreeMap<(bool, Named), u64>,
+    etcds: BTreeMap<Named, OfEtcd>,
 }
 
 impl Numbers {
     /// This is so of an Etcd now. `events`: nothing if they are not known.
     pub fn tell(&mut self, namespace: &str, etcd: &str, runs: bool, events: Option<u64>) {
-        let key = (namespace.to_owned(), etcd.to_owned());
-        self.etcds.insert(key, OfEtcd { runs, events });
+        let named = Named::new(namespace, etcd);
+        self.etcds.insert(named, OfEtcd { runs, events });
     }
 
     /// There is no such Etcd any more, or it has no backups.
     pub fn forget(&mut self, namespace: &str, etcd: &str) {
-        let key = (namespace.to_owned(), etcd.to_owned());
-        self.etcds.remove(&key);
+        let named = Named::new(namespace, etcd);
+        self.jobs.retain(|it, _| it.of != named);
+        self.took.retain(|it, _| it.of != named);
+        self.full.retain(|(_, it), _| *it != named);
+        self.etcds.remove(&named);
     }
 
     /// This came of it.
-    pub fn concluded(&mut self, namespace: &str, conclusion: &Conclusion) {
+    pub fn concluded(&mut self, namespace: &str, etcd: &str, conclusion: &Conclusion) {
+        let named = Named::new(namespace, etcd);
         match conclusion {
-            Conclusion::Job(outcome) => self.ended(namespace, outcome),
+            Conclusion::Job(outcome) => self.ended(named, outcome),
             Conclusion::NotMade(_) => {}
             Conclusion::FullSnapshot(result) => {
-                let key = (result.is_ok(), namespace.to_owned());
-                *self.full.entry(key).or_default() += 1;
+                *self.full.entry((result.is_ok(), named)).or_default() += 1;
             }
         }
     }
 
-    fn ended(&mut self, namespace: &str, outcome: &Outcome) {
+    fn ended(&mut self, named: Named, outcome: &Outcome) {
         let of = OfJob {
             succeeded: outcome.failure.is_none(),
             failure: outcome.failure.map_or("none", Failure::label),
-            namespace: namespace.to_owned(),
+            of: named,
         };
         if let Some(took) = outcome.took {
             let fresh = || Histogram::over(&BUCKETS);
@@ -104,39 +121,27 @@ impl Numbers {
             head(text, &mut last, JOBS, help, "counter")?;
             writeln!(text, "{JOBS}{{{of}}} {count}")?;
         }
-        for ((succeeded, namespace), count) in &self.full {
+        for ((succeeded, named), count) in &self.full {
             let help = "Full snapshots that were asked for instead of a compaction.";
             head(text, &mut last, FULL, help, "counter")?;
-            let namespace = escaped(namespace);
-            writeln!(
-                text,
-                "{FULL}{{succeeded=\"{succeeded}\",etcd_namespace=\"{namespace}\"}} {count}"
-            )?;
+            writeln!(text, "{FULL}{{succeeded=\"{succeeded}\",{named}}} {count}")?;
         }
-        let mut current: BTreeMap<&str, u64> = BTreeMap::new();
-        for ((namespace, _), etcd) in &self.etcds {
-            *current.entry(namespace).or_default() += u64::from(etcd.runs);
-        }
-        for (namespace, count) in current {
+        for (named, etcd) in &self.etcds {
             let help = "Compaction Jobs that run.";
             head(text, &mut last, CURRENT, help, "gauge")?;
-            let namespace = escaped(namespace);
-            writeln!(text, "{CURRENT}{{etcd_namespace=\"{namespace}\"}} {count}")?;
+            let runs = u8::from(etcd.runs);
+            writeln!(text, "{CURRENT}{{{named}}} {runs}")?;
         }
         for (of, histogram) in &self.took {
             let help = "Time from the start of a compaction Job to its end.";
             head(text, &mut last, DURATION, help, "histogram")?;
             histogram.write(text, DURATION, &of.to_string())?;
         }
-        for ((namespace, etcd), of) in &self.etcds {
+        for (named, of) in &self.etcds {
             let help = "Events of an Etcd since its last full snapshot.";
             let Some(events) = of.events else { continue };
             head(text, &mut last, EVENTS, help, "gauge")?;
-            let (namespace, etcd) = (escaped(namespace), escaped(etcd));
-            writeln!(
-                text,
-                "{EVENTS}{{etcd_namespace=\"{namespace}\",etcd=\"{etcd}\"}} {events}"
-            )?;
+            writeln!(text, "{EVENTS}{{{named}}} {events}")?;
         }
         Ok(())
     }

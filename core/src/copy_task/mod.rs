@@ -5,6 +5,8 @@
 //!
 //! - A missing Secret of any provider is told of, and no Job is made until it is there. (It notices that
 //!   of a Local store only.)
+//! - A copy from or to ECS has its credentials; one between two that need different ones is not begun, and
+//!   says so. (It makes a Job without credentials, which fails.)
 //! - A task that has succeeded is over: its Job can go, and is not made again.
 //! - A Job of somebody else under the name of the task's is told of and left alone.
 //! - What the Job says is written when it changes.
@@ -174,6 +176,9 @@ fn next<'a>(seen: &Observed<'a>) -> (Option<Act<'a>>, Option<Trouble>) {
         Err(problems) => return (None, Some(Trouble::Problems(problems.clone()))),
         Ok(spec) => spec,
     };
+    if let Err(two) = spec.ecs_secret() {
+        return (None, Some(Trouble::Problems(Problems(vec![two]))));
+    }
     let missing = missing(spec, seen.secrets);
     if missing.is_empty() {
         (Some(Act::MakeJob(spec)), None)

@@ -1,7 +1,9 @@
+use k8s_openapi::api::core::v1::EnvVar;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::api::names::FINALIZER;
+use crate::render::{HostPaths, Images, copy_job};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -124,7 +126,7 @@ fn one_that_has_succeeded_is_over_and_one_that_failed_is_tried_again_once_its_jo
 
 #[test]
 fn a_missing_secret_of_any_provider_is_named_until_it_is_there() {
-    for provider in ["S3", "ABS", "GCS", "Swift", "OSS", "OCS", "ECS", "Local"] {
+    for provider in ["S3", "ABS", "GCS", "Swift", "OSS", "OCS", "Local"] {
         let (source, target) = (store(provider, Some("from")), store(provider, Some("to")));
         let both = |status: &Value| task(&source, &target, status);
         let (status, told, act) = decided(&both(&Value::Null), &["from"], &JobSeen::None);
@@ -161,6 +163,39 @@ fn what_cannot_be_copied_is_told_and_waits_for_another_spec() {
         let error = status["lastError"].as_str().unwrap();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn a_copy_has_the_credentials_of_ecs_of_one_secret() {
+    let names = ["ECS_ENDPOINT", "ECS_ACCESS_KEY_ID", "ECS_SECRET_ACCESS_KEY"];
+    let credentials = |source: &Value, target: &Value| {
+        let wanted = CopySpec::parse(&task(source, target, &Value::Null)).unwrap();
+        let images = ["e", "b", "i"].map(str::to_owned);
+        let [etcd, backup_restore, init] = images;
+        let images = Images {
+            etcd,
+            backup_restore,
+            init,
+        };
+        let job = copy_job(&wanted, &images, &HostPaths::default()).unwrap();
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let env = pod.containers[0].env.clone().unwrap();
+        let of = |it: &EnvVar| Some(it.value_from.clone()?.secret_key_ref?.name);
+        let all = env.iter().filter_map(|it| Some((it.name.clone(), of(it)?)));
+        all.collect::<Vec<_>>()
+    };
+    let (ecs, s3) = (store("ECS", Some("e")), store("S3", Some("s")));
+    let expected = names.map(|it| (it.to_owned(), "e".to_owned()));
+    for (source, target) in [(&ecs, &s3), (&s3, &ecs), (&ecs, &ecs)] {
+        assert_eq!(credentials(source, target), expected);
+    }
+    assert_eq!(credentials(&s3, &s3), []);
+
+    let two = task(&ecs, &store("ECS", Some("f")), &Value::Null);
+    let (status, told, act) = decided(&two, &["e", "f"], &JobSeen::None);
+    assert_eq!((told, act.as_str()), (Some("NotStarted"), ""));
+    let error = status["lastError"].as_str().unwrap();
+    assert!(error.contains("name different Secrets"), "{error}");
 }
 
 #[test]

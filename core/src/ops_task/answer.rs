@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::task::Take;
 use super::trouble::Trouble;
 use crate::api::TaskResult;
+use crate::restore_plan::Hole;
 
 /// How much of an answer is quoted, characters.
 const QUOTED: usize = 200;
@@ -92,6 +93,25 @@ pub struct Latest {
     pub deltas: Vec<Link>,
 }
 
+impl Latest {
+    /// The deltas that a restore can use: those up to the first revision that no object has.
+    pub fn unbroken(&self) -> (&[Link], Option<Hole>) {
+        let mut reached = self.full.as_ref().map_or(0, |it| it.last);
+        for (count, delta) in self.deltas.iter().enumerate() {
+            if delta.first > reached.saturating_add(1) {
+                let hole = Hole {
+                    from: reached.saturating_add(1),
+                    to: delta.first.saturating_sub(1),
+                    next: delta.name.clone(),
+                };
+                return (&self.deltas[..count], Some(hole));
+            }
+            reached = reached.max(delta.last);
+        }
+        (&self.deltas, None)
+    }
+}
+
 /// The answer of `/snapshot/latest`, whole.
 ///
 /// # Errors
@@ -110,35 +130,43 @@ pub fn chain(status: u16, body: &[u8]) -> Result<Latest, Trouble> {
     })
 }
 
-/// The answer of `/snapshot/latest`: the newest full snapshot.
+/// The answer of `/snapshot/latest`: the newest full snapshot, as the result of a Job that has compacted the
+/// snapshots since it `began`. One that was there before counts if no delta has followed it: there was
+/// nothing to compact.
 ///
 /// # Errors
-/// If it is no such answer, or there is none.
-pub fn newest(status: u16, body: &[u8]) -> Result<Snapshot, Trouble> {
-    let latest = (status == 200).then(|| serde_json::from_slice::<Answer>(body).ok());
-    let told = latest.flatten().and_then(|it| it.full_snapshot?.snapshot());
-    told.ok_or_else(|| Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body))))
+/// If it is no such answer, or there is none, or the Job has left the deltas as they were.
+pub fn newest(began: Timestamp, status: u16, body: &[u8]) -> Result<Snapshot, Trouble> {
+    let unknown = || Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body)));
+    let Latest { full, deltas } = chain(status, body)?;
+    let full = full.ok_or_else(unknown)?;
+    // Names have whole seconds.
+    if full.at.as_second() < began.as_second() && !deltas.is_empty() {
+        return Err(Trouble::NotCompacted {
+            newest: full.name,
+            began,
+        });
+    }
+    let told = serde_json::from_slice::<Answer>(body).ok();
+    told.and_then(|it| it.full_snapshot?.snapshot())
+        .ok_or_else(unknown)
 }
 
 /// The answer of `/snapshot/latest`: what the newest chain covers, snapshot by snapshot.
 ///
 /// # Errors
-/// If it is no such answer.
+/// If it is no such answer, or the chain lacks revisions: nothing but the cluster has them.
 pub fn covered(status: u16, body: &[u8]) -> Result<Vec<Covered>, Trouble> {
-    let unknown = || Trouble::BackupsUnknown(format!("status {status}: {}", quoted(body)));
-    if status != 200 {
-        return Err(unknown());
+    let latest = chain(status, body)?;
+    if let (_, Some(hole)) = latest.unbroken() {
+        return Err(Trouble::Hole(hole));
     }
-    let latest: Answer = serde_json::from_slice(body).map_err(|_| unknown())?;
-    let deltas = latest.delta_snapshots.unwrap_or_default();
-    let all = latest.full_snapshot.into_iter().chain(deltas);
-    let covered = |told: Told| {
-        Some(Covered {
-            revision: told.last_revision?,
-            at: told.created_on?.parse().ok()?,
-        })
+    let all = latest.full.iter().chain(&latest.deltas);
+    let covered = |link: &Link| Covered {
+        revision: link.last,
+        at: link.at,
     };
-    all.map(|told| covered(told).ok_or_else(unknown)).collect()
+    Ok(all.map(covered).collect())
 }
 
 /// The answer of `/backup/restorable`: how far a restore on trial has come.
@@ -151,6 +179,12 @@ pub fn restorable(status: u16, body: &[u8]) -> Result<Covered, String> {
     struct Restorable {
         revision: i64,
         written_at: Timestamp,
+    }
+    if status == 404 {
+        return Err(
+            "the sidecar is not druid's and cannot try a restore; set spec.backup.image to the image of druid"
+                .to_owned(),
+        );
     }
     if status != 200 {
         return Err(format!("status {status}: {}", quoted(body)));

@@ -29,7 +29,10 @@ pub enum JobSeen {
     /// It has not ended.
     Runs,
     /// It has done its work.
-    Complete,
+    Complete {
+        /// When it began.
+        began: Timestamp,
+    },
     /// It has not; why.
     Failed(String),
 }
@@ -60,7 +63,9 @@ impl JobSeen {
         }
         match jobs::ended(job) {
             None => Self::Runs,
-            Some(ended) if ended.complete => Self::Complete,
+            Some(ended) if ended.complete => Self::Complete {
+                began: jobs::began(job).unwrap_or(now),
+            },
             Some(ended) => {
                 let parts = [ended.reason, ended.message];
                 let parts: Vec<_> = parts.into_iter().filter(|it| !it.is_empty()).collect();
@@ -142,6 +147,11 @@ mod tests {
         JobSeen::of(job, &owner(), Timestamp::from_second(second).unwrap())
     }
 
+    fn complete(second: i64) -> JobSeen {
+        let began = Timestamp::from_second(second).unwrap();
+        JobSeen::Complete { began }
+    }
+
     #[test]
     fn what_it_says_counts_only_if_it_is_of_the_task() {
         let mine = |conditions: Value| job("EtcdOpsTask", "u", &conditions);
@@ -149,7 +159,7 @@ mod tests {
             (Job::default(), JobSeen::Foreign),
             (mine(json!([])), JobSeen::Runs),
             (mine(condition("Complete", "False")), JobSeen::Runs),
-            (mine(condition("Complete", "True")), JobSeen::Complete),
+            (mine(condition("Complete", "True")), complete(100)),
             (
                 mine(condition("Failed", "True")),
                 JobSeen::Failed("R: m".to_owned()),
@@ -157,6 +167,12 @@ mod tests {
         ] {
             assert_eq!(seen(&job, 100), expected, "{job:?}");
         }
+        let mut dated = mine(condition("Complete", "True"));
+        let second = |second| Some(Time(Timestamp::from_second(second).unwrap()));
+        dated.metadata.creation_timestamp = second(40);
+        assert_eq!(seen(&dated, 100), complete(40));
+        dated.status.as_mut().unwrap().start_time = second(50);
+        assert_eq!(seen(&dated, 100), complete(50));
         let mut leaves = mine(condition("Complete", "True"));
         leaves.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         assert_eq!(seen(&leaves, 100), JobSeen::Leaves);

@@ -10,10 +10,10 @@ use super::status::capitalised;
 use super::task::Unsupported;
 use super::trouble::Trouble;
 use crate::api::{OnDemandMaintenance, TaskMember, TaskResult};
-use crate::defragment::{self, Round, Whom};
+use crate::defragment::{self, Round, Unwell, Whom};
 use crate::duration::GoDuration;
 use crate::member::{MemberId, MemberName};
-use crate::observed::{AlarmKind, Answer, Answered, Etcd, MAX_RAFT_LAG, Status};
+use crate::observed::{AlarmKind, Answered, Etcd};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Maintenance {
         backups: &Backups,
         now: Timestamp,
     ) -> Result<Next, Trouble> {
-        well(seen)?;
+        defragment::well(seen)?;
         if let Some(reach) = self.compact
             && result.compacted_revision.is_none()
         {
@@ -125,7 +125,7 @@ impl Maintenance {
                 round.done(status.id);
             }
         }
-        let answered: Vec<_> = seen.answers().map(|(_, it)| answered(it)).collect();
+        let answered: Vec<_> = seen.answers().map(|(_, it)| it.into()).collect();
         let named = |id: MemberId| {
             let mut all = seen.answers();
             let found = all.find(|(_, status)| status.id == id);
@@ -157,53 +157,6 @@ fn length(age: &str) -> Result<SignedDuration, Unsupported> {
     })
 }
 
-fn answered(status: &Status) -> defragment::Answered {
-    defragment::Answered {
-        id: status.id,
-        leads: status.leader == status.id,
-        votes: !status.learner,
-        size: status.db_size,
-        in_use: status.db_size_in_use,
-    }
-}
-
-/// Whether all members are well. One that is short of space is: it is what it is done for.
-fn well(seen: &Etcd) -> Result<(), Trouble> {
-    if seen.has_alarm(AlarmKind::Corrupt) {
-        return Err(Trouble::Corrupt);
-    }
-    let unwell = |why: String| Err(Trouble::Unwell(why));
-    if seen.members.is_empty() {
-        return unwell("nobody was asked".to_owned());
-    }
-    if let Answered::Unknown(why) = &seen.alarms {
-        return unwell(format!("the alarms are not known: {why}"));
-    }
-    let Some(leader) = seen.leader().and_then(|name| seen.members[name].status()) else {
-        return unwell("there is no leader that most members agree on".to_owned());
-    };
-    for (name, answer) in &seen.members {
-        let status = match answer {
-            Answer::Silent(why) => return unwell(format!("{name}: {why}")),
-            Answer::Status(status) => status,
-        };
-        if status.learner {
-            return unwell(format!("{name} is a learner"));
-        }
-        if status.leader != leader.id {
-            return unwell(format!("{name} does not know the leader"));
-        }
-        if let Err(why) = &status.ready {
-            return unwell(format!("{name}: {why}"));
-        }
-        let behind = seen.committed().saturating_sub(status.raft_applied_index);
-        if behind > MAX_RAFT_LAG {
-            return unwell(format!("{name} is {behind} raft entries behind"));
-        }
-    }
-    Ok(())
-}
-
 /// Up to which revision to compact. What the backups do not cover is still needed: the next delta
 /// snapshot is made of it.
 fn target(reach: Reach, present: i64, backups: &Backups, now: Timestamp) -> Result<i64, Trouble> {
@@ -212,11 +165,16 @@ fn target(reach: Reach, present: i64, backups: &Backups, now: Timestamp) -> Resu
         Backups::Reach(all) => Some(all.as_slice()),
     };
     let newest = covered.map(|all| all.iter().map(|it| it.revision).max());
+    if let Some(Some(covered)) = newest
+        && covered > present
+    {
+        return Err(Trouble::OtherHistory { covered, present });
+    }
     match (reach, newest) {
         (Reach::Revision(wanted), _) if wanted > present => Err(Trouble::Ahead { wanted, present }),
         (Reach::Covered | Reach::Revision(_), Some(None)) => Err(Trouble::NothingCovered),
         (Reach::Covered, None) => Ok(present),
-        (Reach::Covered, Some(Some(newest))) => Ok(newest.min(present)),
+        (Reach::Covered, Some(Some(newest))) => Ok(newest),
         (Reach::Revision(wanted), Some(Some(covered))) if wanted > covered => {
             Err(Trouble::Uncovered { wanted, covered })
         }
@@ -226,7 +184,7 @@ fn target(reach: Reach, present: i64, backups: &Backups, now: Timestamp) -> Resu
             let latest = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
             let old = covered.unwrap_or_default().iter();
             old.filter(|it| it.at <= latest)
-                .map(|it| it.revision.min(present))
+                .map(|it| it.revision)
                 .max()
                 .ok_or(Trouble::NothingThatOld(age))
         }
@@ -297,6 +255,15 @@ impl TaskResult {
             return "No member has free pages that are worth it".to_owned();
         }
         capitalised(&parts.join(", "))
+    }
+}
+
+impl From<Unwell> for Trouble {
+    fn from(unwell: Unwell) -> Self {
+        match unwell {
+            Unwell::Corrupt => Self::Corrupt,
+            Unwell::Because(why) => Self::Unwell(why),
+        }
     }
 }
 

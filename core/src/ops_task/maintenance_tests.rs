@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::observed::{Alarm, Listed};
+use crate::observed::{Alarm, Answer, Listed, MAX_RAFT_LAG, Status};
 use crate::version::Version;
 
 const NOW: &str = "2026-11-24T10:00:00Z";
@@ -262,18 +262,28 @@ fn no_history_is_forgotten_that_the_next_backup_is_made_of() {
 }
 
 #[test]
-fn a_backup_may_be_of_a_later_revision_than_the_members_have_told() {
-    let ahead = Backups::Reach(vec![Covered {
-        revision: 120,
-        at: at("2026-11-24T09:00:00Z"),
-    }]);
-    for reach in [Reach::Covered, Reach::Age(SignedDuration::from_mins(1))] {
+fn backups_that_are_ahead_of_the_cluster_cover_nothing_of_it() {
+    let ahead = Backups::Reach(vec![
+        Covered {
+            revision: 40,
+            at: at("2026-11-24T08:00:00Z"),
+        },
+        Covered {
+            revision: 101,
+            at: at("2026-11-24T09:00:00Z"),
+        },
+    ]);
+    let age = Reach::Age(SignedDuration::from_mins(1));
+    for reach in [Reach::Covered, Reach::Revision(7), age] {
         let asked = Maintenance {
             compact: Some(reach),
             defragment: false,
         };
         let next = asked.next(&TaskResult::default(), &well_seen(), &ahead, at(NOW));
-        assert_eq!(next, Ok(Next::Compact(100)));
+        let (covered, present) = (101, 100);
+        let refused = Trouble::OtherHistory { covered, present };
+        assert!(!refused.may_pass());
+        assert_eq!(next, Err(refused), "{reach:?}");
     }
 }
 

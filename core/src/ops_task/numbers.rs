@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::task::{State, Task};
+use super::task::{Stage, State, Task};
 use crate::exposition::{Histogram, escaped, head, text};
 
 const TOTAL: &str = "etcddruid_operator_tasks_total";
 /// Of so many Etcds tasks are counted apart; anybody can make one that names any.
 const APART: usize = 10_000;
 const DURATION: &str = "etcddruid_operator_task_duration_seconds";
+const PRESENT: &str = "etcddruid_operator_tasks";
+const WAITING: &str = "etcddruid_operator_task_waiting_since_timestamp_seconds";
+/// How a task ends that is deleted before it is done.
+const CANCELLED: &str = "Cancelled";
 
 /// What is counted apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels {
     /// The member of `spec.config` that is set.
     pub kind: &'static str,
-    /// How it ended.
-    pub state: State,
+    /// The state that it is in, or `Cancelled`.
+    pub state: &'static str,
     /// The Etcd.
     pub etcd: String,
     /// Its namespace.
@@ -37,12 +41,16 @@ pub struct Numbers {
 impl Numbers {
     /// A task has ended. One that was begun has taken a time.
     pub fn ended(&mut self, task: &Task, state: State, now: Timestamp) {
-        let mut labels = Labels {
-            kind: task.kind(),
-            state,
-            etcd: task.etcd.clone().unwrap_or_default(),
-            namespace: task.namespace.clone(),
-        };
+        self.count(task, state.word(), now);
+    }
+
+    /// A task was deleted before it was done.
+    pub fn cancelled(&mut self, task: &Task, now: Timestamp) {
+        self.count(task, CANCELLED, now);
+    }
+
+    fn count(&mut self, task: &Task, state: &'static str, now: Timestamp) {
+        let mut labels = Labels::of(task, state);
         if self.ended.len() >= APART && !self.ended.contains_key(&labels) {
             (labels.etcd, labels.namespace) = Default::default();
         }
@@ -53,9 +61,12 @@ impl Numbers {
         *self.ended.entry(labels).or_default() += 1;
     }
 
-    /// The text that Prometheus reads.
-    pub fn text(&self) -> String {
-        text(|it| self.write(it))
+    /// The text that Prometheus reads. `tasks`: those that there are.
+    pub fn text(&self, tasks: &[Task]) -> String {
+        text(|it| {
+            self.write(it)?;
+            present(tasks, it)
+        })
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {
@@ -71,6 +82,51 @@ impl Numbers {
             histogram.write(text, DURATION, &labels.to_string())?;
         }
         Ok(())
+    }
+}
+
+/// How many tasks there are, and since when there is one that is not over: one that waits was made then,
+/// one that is being done has begun then.
+fn present(tasks: &[Task], text: &mut String) -> fmt::Result {
+    let mut present: BTreeMap<Labels, (u64, Option<Timestamp>)> = BTreeMap::new();
+    for task in tasks {
+        let (state, since) = match task.stage {
+            Stage::Waiting => (State::Pending, Some(task.created)),
+            Stage::InProgress { started, .. } => (State::InProgress, Some(started)),
+            Stage::Over { state, .. } => (state, None),
+            Stage::Unreadable => continue,
+        };
+        let mut labels = Labels::of(task, state.word());
+        if present.len() >= APART && !present.contains_key(&labels) {
+            (labels.etcd, labels.namespace) = Default::default();
+        }
+        let (count, oldest) = present.entry(labels).or_default();
+        *count += 1;
+        *oldest = [*oldest, since].into_iter().flatten().min();
+    }
+    let mut last = "";
+    for (labels, (count, _)) in &present {
+        let help = "Tasks that there are, by the state that they are in.";
+        head(text, &mut last, PRESENT, help, "gauge")?;
+        writeln!(text, "{PRESENT}{{{labels}}} {count}")?;
+    }
+    for (labels, (_, since)) in &present {
+        let Some(since) = since else { continue };
+        let help = "Since when there is a task that is not over: made, or begun.";
+        head(text, &mut last, WAITING, help, "gauge")?;
+        writeln!(text, "{WAITING}{{{labels}}} {}", since.as_second())?;
+    }
+    Ok(())
+}
+
+impl Labels {
+    fn of(task: &Task, state: &'static str) -> Self {
+        Self {
+            kind: task.kind(),
+            state,
+            etcd: task.etcd.clone().unwrap_or_default(),
+            namespace: task.namespace.clone(),
+        }
     }
 }
 

@@ -231,6 +231,10 @@ impl Recovery {
                 unverified(why)
             }
             Backup::None if !self.allow_data_loss => Err(Obstacle::NoBackup),
+            // Without it what a member has would be gone on with, however far behind it is.
+            Backup::Unverified(_) if self.allow_data_loss && seen.within(self.pod) => {
+                Ok(Some(Next::VerifyBackup))
+            }
             Backup::Unverified(why) => unverified(why),
             Backup::None => Ok(None),
             Backup::Restorable { revision, .. } => {
@@ -272,7 +276,7 @@ impl Recovery {
                 return waited;
             }
         }
-        if let (Backup::NotAsked | Backup::Later { .. }, Some(next)) =
+        if let (Backup::NotAsked | Backup::Later { .. } | Backup::Unverified(_), Some(next)) =
             (seen.backup, self.verified(seen)?)
         {
             return Ok(next);

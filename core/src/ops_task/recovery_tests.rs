@@ -255,7 +255,10 @@ impl World {
                 return steps;
             }
             self.act(&next);
-            asked |= next == Next::VerifyBackup;
+            if next == Next::VerifyBackup {
+                asked = true;
+                self.seconds += 60;
+            }
             if matches!(next, Next::Wait(_) | Next::Record(_)) {
                 self.obey();
             }
@@ -806,6 +809,15 @@ fn the_backup_is_asked_for_again_while_nobody_can_say() {
         Err(Obstacle::Unverified("x".to_owned()))
     );
     assert_eq!(orders(&[next(2, 180, true).unwrap()]).len(), 2);
+    // One that cannot be restored is tried once, unless the members' data would do for it.
+    let mut bad = world.clone();
+    bad.backup = Backup::Unverified("x".to_owned());
+    let refused = Err(Obstacle::Unverified("x".to_owned()));
+    assert_eq!(bad.next(&wanted(false, false), true), refused);
+    bad.seconds = 179;
+    assert_eq!(bad.next(&wanted(true, false), true), Ok(Next::VerifyBackup));
+    bad.seconds = 180;
+    assert_eq!(orders(&[bad.next(&wanted(true, false), true).unwrap()]).len(), 2);
     let later = Backup::NotAsked.later("a".to_owned());
     let twice = later.later("b".to_owned());
     let expected = Backup::Later {

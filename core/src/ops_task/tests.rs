@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{Etcd, EtcdOpsTask};
+use crate::restore_plan::Hole;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -719,11 +720,12 @@ fn whoever_works_on_members_is_known_by_its_task() {
 
 #[test]
 fn what_backups_cover_is_read_from_the_newest_chain() {
-    let told = |name: &str, revision: i64, at: &str| json!({ "snapName": name, "lastRevision": revision, "createdOn": at });
+    let link = |name: &str, (first, last): (i64, i64), at: &str| json!({ "snapName": name, "startRevision": first, "lastRevision": last, "createdOn": at });
+    let told = |name: &str, last: i64, at: &str| link(name, (0, last), at);
     let covers = |status, body: &Value| covered(status, body.to_string().as_bytes());
     let chain = json!({
         "fullSnapshot": told("Full-1", 7, "2026-11-24T10:00:00Z"),
-        "deltaSnapshots": [told("Incr-1", 9, "2026-11-24T10:05:00Z")],
+        "deltaSnapshots": [link("Incr-1", (8, 9), "2026-11-24T10:05:00Z")],
     });
     let expected = [(7, "2026-11-24T10:00:00Z"), (9, "2026-11-24T10:05:00Z")];
     let expected = expected.map(|(revision, time)| Covered {
@@ -733,6 +735,18 @@ fn what_backups_cover_is_read_from_the_newest_chain() {
     assert_eq!(covers(200, &chain), Ok(expected.to_vec()));
     let none = json!({ "fullSnapshot": null, "deltaSnapshots": null });
     assert_eq!(covers(200, &none), Ok(Vec::new()));
+    let mut holed = chain.clone();
+    holed["deltaSnapshots"] = json!([
+        link("Incr-1", (8, 9), "2026-11-24T10:05:00Z"),
+        link("Incr-2", (12, 15), "2026-11-24T10:10:00Z"),
+    ]);
+    let hole = Trouble::Hole(Hole {
+        from: 10,
+        to: 11,
+        next: "Incr-2".to_owned(),
+    });
+    assert!(!hole.may_pass());
+    assert_eq!(covers(200, &holed), Err(hole));
     for (status, body) in [
         (500, chain),
         (200, json!("no")),
@@ -888,7 +902,7 @@ fn what_has_ended_is_counted_under_the_names_of_the_proposal() {
     let task = in_progress("2026-11-24T10:20:00Z", &[]);
     numbers.ended(&task, State::Succeeded, now());
     numbers.ended(&parsed(&object(&json!({}))), State::Rejected, now());
-    let text = numbers.text();
+    let text = numbers.text(&[]);
     let labels = "type=\"onDemandSnapshot\",state=\"Succeeded\",etcd=\"e\",etcd_namespace=\"n\"";
     for line in [
         "# TYPE etcddruid_operator_tasks_total counter".to_owned(),
@@ -909,7 +923,7 @@ fn what_has_ended_is_counted_under_the_names_of_the_proposal() {
         task.etcd = Some(format!("e{number}"));
         numbers.ended(&task, State::Rejected, now());
     }
-    let text = numbers.text();
+    let text = numbers.text(&[]);
     let lines = text
         .lines()
         .filter(|it| it.starts_with("etcddruid_operator_tasks_total"));
@@ -1006,4 +1020,80 @@ fn a_recovery_in_progress_is_known_to_whoever_restarts_members() {
     ] {
         assert_eq!(recovering("e", &[other]), None);
     }
+}
+
+#[test]
+fn a_sidecar_that_cannot_try_a_restore_is_told_with_its_remedy() {
+    let why = restorable(404, b"404 page not found\n").unwrap_err();
+    assert!(why.contains("spec.backup.image"), "{why}");
+    let why = restorable(500, b"damaged").unwrap_err();
+    assert_eq!(why, "status 500: damaged");
+}
+
+#[test]
+fn what_a_compaction_has_made_is_newer_than_its_beginning_or_all_there_is() {
+    let snapshot = |kind: &str, name: &str, second: i64| {
+        json!({
+            "kind": kind, "snapName": name, "startRevision": 0, "lastRevision": 7, "sizeBytes": 12,
+            "createdOn": Timestamp::from_second(second).unwrap().to_string(),
+        })
+    };
+    let told = |second, deltas: &[Value]| {
+        let full = snapshot("Full", "Full-1", second);
+        json!({ "fullSnapshot": full, "deltaSnapshots": deltas }).to_string()
+    };
+    let began = Timestamp::from_millisecond(100_900).unwrap();
+    let result = |body: &str| newest(began, 200, body.as_bytes());
+    let later = snapshot("Incr", "Incr-1", 200);
+    for (second, deltas) in [(100, vec![]), (100, vec![later.clone()]), (50, vec![])] {
+        let found = result(&told(second, &deltas)).unwrap();
+        assert_eq!((found.name.as_str(), found.size), ("Full-1", Some(12)));
+    }
+    let newest = "Full-1".to_owned();
+    let none = Trouble::NotCompacted { newest, began };
+    assert!(!none.may_pass());
+    assert_eq!(result(&told(99, &[later])), Err(none));
+    let empty = json!({ "fullSnapshot": null, "deltaSnapshots": null });
+    let unknown = result(&empty.to_string()).unwrap_err();
+    assert!(unknown.may_pass(), "{unknown}");
+}
+
+#[test]
+fn tasks_that_there_are_and_what_was_cancelled_are_told() {
+    let mut numbers = Numbers::default();
+    let begun = in_progress("2026-11-24T10:20:00Z", &[]);
+    numbers.cancelled(&begun, now());
+    let mut later = begun.clone();
+    if let Stage::InProgress { started, .. } = &mut later.stage {
+        *started = at("2026-11-24T10:25:00Z");
+    }
+    let mut over = begun.clone();
+    over.stage = Stage::Over {
+        state: State::Failed,
+        since: now(),
+    };
+    let mut waits = begun.clone();
+    waits.stage = Stage::Waiting;
+    let created = waits.created.as_second();
+    let text = numbers.text(&[later, begun, over, waits]);
+    let labels = |state: &str| {
+        format!("{{type=\"onDemandSnapshot\",state=\"{state}\",etcd=\"e\",etcd_namespace=\"n\"}}")
+    };
+    let since = "etcddruid_operator_task_waiting_since_timestamp_seconds";
+    for line in [
+        format!("etcddruid_operator_tasks_total{} 1", labels("Cancelled")),
+        format!("etcddruid_operator_tasks{} 2", labels("InProgress")),
+        format!("etcddruid_operator_tasks{} 1", labels("Pending")),
+        format!("etcddruid_operator_tasks{} 1", labels("Failed")),
+        format!(
+            "{since}{} {}",
+            labels("InProgress"),
+            at("2026-11-24T10:20:00Z").as_second()
+        ),
+        format!("{since}{} {created}", labels("Pending")),
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    }
+    assert!(!text.contains(&format!("{since}{}", labels("Failed"))));
+    assert_eq!(text.matches("# TYPE").count(), 4, "{text}");
 }

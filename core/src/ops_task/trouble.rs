@@ -1,11 +1,12 @@
 //! Every reason why a task is not done: a stable code, etcd-druid's where it has one, what is known,
 //! and what can be done about it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use super::obstacle::Obstacle;
 use super::task::Unsupported;
+use crate::restore_plan::Hole;
 
 /// Why a task was not done. What it displays is the `cause` in the status.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -125,6 +126,24 @@ pub enum Trouble {
         /// The newest revision in the backups.
         covered: i64,
     },
+    /// Revisions are in no snapshot.
+    #[error(
+        "revisions {} to {} are in no snapshot, and in the history of the cluster alone ({} begins after \
+         them); take a full snapshot first", .0.from, .0.to, .0.next
+    )]
+    Hole(Hole),
+    /// The backups are not those of this cluster as it is.
+    #[error(
+        "the backups reach revision {covered}, and the cluster is at {present}: they are of another \
+         history, and cover nothing of this one; see what spec.backup.store names, and take a full \
+         snapshot first"
+    )]
+    OtherHistory {
+        /// The newest revision in the backups.
+        covered: i64,
+        /// What the cluster is at.
+        present: i64,
+    },
     /// That revision is yet to come.
     #[error(
         "the cluster is at revision {present}, {wanted} is yet to come; choose a lower compactionRevision"
@@ -194,6 +213,17 @@ pub enum Trouble {
         namespace: String,
         /// What Kubernetes says.
         why: String,
+    },
+    /// It has ended well, and made nothing.
+    #[error(
+        "the Job that began at {began} has ended well and made no snapshot: {newest} was there before, and \
+         deltas follow it; see whether the Job and the sidecars use the same store"
+    )]
+    NotCompacted {
+        /// The newest full snapshot.
+        newest: String,
+        /// When the Job began.
+        began: Timestamp,
     },
     /// The members cannot be asked.
     #[error("the members cannot be asked: {0}; see the conditions of the Etcd")]
@@ -268,6 +298,8 @@ impl Trouble {
             Self::BackupsUnknown(_)
             | Self::NothingCovered
             | Self::Uncovered { .. }
+            | Self::Hole(_)
+            | Self::OtherHistory { .. }
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_) => "ERR_COMPACTION_REVISION",
@@ -275,7 +307,8 @@ impl Trouble {
             Self::JobUnmade(_)
             | Self::JobTaken(_)
             | Self::JobUnknown { .. }
-            | Self::JobFailed { .. } => "ERR_COMPACTION_JOB",
+            | Self::JobFailed { .. }
+            | Self::NotCompacted { .. } => "ERR_COMPACTION_JOB",
             Self::Rolling => "ERR_UPGRADE_IN_PROGRESS",
             Self::Step { .. } => "ERR_MAINTENANCE",
         }
@@ -307,6 +340,8 @@ impl Trouble {
             Self::BackupsUnknown(_)
             | Self::NothingCovered
             | Self::Uncovered { .. }
+            | Self::Hole(_)
+            | Self::OtherHistory { .. }
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_) => "history cannot be compacted so far",
@@ -314,7 +349,8 @@ impl Trouble {
             Self::JobUnmade(_)
             | Self::JobTaken(_)
             | Self::JobUnknown { .. }
-            | Self::JobFailed { .. } => "failed to compact snapshots",
+            | Self::JobFailed { .. }
+            | Self::NotCompacted { .. } => "failed to compact snapshots",
             Self::Rolling => "an upgrade is in progress",
             Self::Step { .. } => "maintenance failed",
         }
@@ -360,11 +396,14 @@ impl Trouble {
             | Self::TooLate(_)
             | Self::NothingCovered
             | Self::Uncovered { .. }
+            | Self::Hole(_)
+            | Self::OtherHistory { .. }
             | Self::Ahead { .. }
             | Self::Undated
             | Self::NothingThatOld(_)
             | Self::JobUnmade(_)
             | Self::JobFailed { .. }
+            | Self::NotCompacted { .. }
             | Self::Corrupt
             | Self::NotNamed { .. } => false,
         }

@@ -8,8 +8,18 @@
 //!   etcd-druid looks at the new one alone, so that whoever takes off a label may do the rest next.
 //! - The operator, and an etcd that renews its own lease, are let through before the Etcd is looked up: no
 //!   Etcd would make that a no, and an API server that is busy does not hold them up.
+//! - Exempt accounts wait only while objects are being changed, not while an upgrade is paused, refused, halted
+//!   or waits. etcd-druid holds them off with `Requeue`, too, for as long as that lasts.
+//! - The Job that compacts snapshots is protected like the rest; etcd-druid is asked about Jobs, and lets
+//!   everybody change them. The Job controller writes `jobs/status`, of which nobody is asked; the garbage
+//!   collector, which deletes the Job of a task, has to be exempt, as it is by default. A Job that copies backups
+//!   belongs to a task, and is not protected.
 //! - A claim is judged by its own labels, which Kubernetes copies from the selector of its StatefulSet. So
 //!   it is protected also while there is no StatefulSet.
+//!
+//! What belongs to an Etcd that there is not is anybody's, with a warning, as with etcd-druid. It has to be: when a
+//! namespace is deleted, the namespace controller removes what an Etcd has left (claims, and Leases that a
+//! sidecar has made again), and nobody else would; and so do people who tidy up.
 
 mod etcd;
 pub mod numbers;
@@ -82,7 +92,8 @@ pub fn scaled(request: &Request, stateful_set: Option<Object>) -> Next<'_> {
 
 /// Of an object, as it was and as it is to be.
 fn managed<'a>(request: &'a Request, component: Component, objects: &[Object]) -> Next<'a> {
-    let ours = objects.iter().filter(|it| it.managed);
+    let copies = |it: &Object| component == Component::Job && it.copies;
+    let ours = objects.iter().filter(|it| it.managed && !copies(it));
     let claims: BTreeSet<_> = ours
         .map(|it| it.part_of.clone().map_or(Claim::Nobody, Claim::Etcd))
         .collect();

@@ -8,6 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::api::names;
+use crate::render::COPY_JOB;
 
 /// A request to change an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +66,13 @@ pub enum Component {
     Lease,
     /// A `PersistentVolumeClaim`.
     PersistentVolumeClaim,
+    /// The `Job` that compacts its snapshots.
+    Job,
 }
 
 impl Component {
-    /// All that are protected, and by which requests: group, resource, subresource. A `Job` is none: the
-    /// webhook of etcd-druid v0.37.1 is asked about Jobs, too, and lets everybody change them.
-    pub const ALL: [(&'static str, &'static str, &'static str, Self); 10] = [
+    /// All that are protected, and by which requests: group, resource, subresource.
+    pub const ALL: [(&'static str, &'static str, &'static str, Self); 11] = [
         ("", "serviceaccounts", "", Self::ServiceAccount),
         ("", "services", "", Self::Service),
         ("", "configmaps", "", Self::ConfigMap),
@@ -96,6 +98,7 @@ impl Component {
             "",
             Self::PersistentVolumeClaim,
         ),
+        ("batch", "jobs", "", Self::Job),
     ];
 
     /// Whether it is removed by [`names::DISABLE_RUNTIME_COMPONENTS`].
@@ -106,7 +109,8 @@ impl Component {
             | Self::Role
             | Self::RoleBinding
             | Self::PodDisruptionBudget
-            | Self::Lease => true,
+            | Self::Lease
+            | Self::Job => true,
             Self::ConfigMap | Self::StatefulSet | Self::Scale | Self::PersistentVolumeClaim => {
                 false
             }
@@ -124,6 +128,7 @@ impl Component {
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Lease => "Lease",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::Job => "Job",
         }
     }
 }
@@ -153,6 +158,8 @@ pub struct Object {
     pub managed: bool,
     /// The Etcd that it is labelled to be part of.
     pub part_of: Option<String>,
+    /// Whether it is labelled to copy backups: then what it is part of is a task, and no Etcd.
+    pub copies: bool,
     /// Whether it is being deleted.
     pub leaves: bool,
 }
@@ -163,6 +170,7 @@ impl Object {
         Self {
             managed: labels.get(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGER),
             part_of: labels.get(names::PART_OF).cloned(),
+            copies: labels.get(names::COMPONENT).map(String::as_str) == Some(COPY_JOB),
             leaves,
         }
     }

@@ -148,6 +148,7 @@ fn every_kind_that_an_etcd_is_made_of_is_protected_and_no_other() {
         ("policy", "poddisruptionbudgets", ""),
         LEASE,
         ("", "persistentvolumeclaims", ""),
+        ("batch", "jobs", ""),
     ] {
         let of = (group, resource, sub);
         assert!(
@@ -167,7 +168,7 @@ fn every_kind_that_an_etcd_is_made_of_is_protected_and_no_other() {
         assert!(theirs(asked.with(etcd())), "{of:?}");
     }
     for of in [
-        ("batch", "jobs", ""),
+        ("batch", "jobs", "status"),
         ("", "pods", ""),
         ("", "secrets", ""),
         ("apps", "statefulsets", "status"),
@@ -380,14 +381,14 @@ fn a_member_renews_the_leases_of_its_own_etcd_without_a_look_at_it() {
 }
 
 #[test]
-fn the_exempt_wait_while_the_operator_works_on_it_unless_the_object_is_going() {
+fn the_exempt_wait_while_the_operator_changes_it_unless_the_object_is_going() {
     for asked in [Asked::default(), Asked::delete()] {
         let asked = Asked {
             user: EXEMPT,
             ..asked
         };
         assert_eq!(asked.with(etcd()), allowed(Allowed::Exempt));
-        for work in [Work::Processing, Work::Error, Work::Requeue] {
+        for work in [Work::Processing, Work::Error] {
             let busy = Guarded {
                 work: Some(work),
                 ..etcd()
@@ -412,6 +413,60 @@ fn the_exempt_wait_while_the_operator_works_on_it_unless_the_object_is_going() {
 }
 
 #[test]
+fn the_job_that_compacts_is_protected_and_one_that_copies_belongs_to_a_task() {
+    let of = |component: &str| {
+        let mut job = labelled(Some("a"));
+        job["metadata"]["labels"][names::COMPONENT] = component.into();
+        job
+    };
+    let compacts = || of("etcd-snapshot-compaction-job");
+    let job = ("batch", "jobs", "");
+    for asked in [Asked::default(), Asked::delete()] {
+        let asked = |user| Asked {
+            of: job,
+            user,
+            old: compacts(),
+            new: if asked.new.is_null() {
+                Value::Null
+            } else {
+                compacts()
+            },
+            ..asked
+        };
+        assert!(theirs(asked(PERSON).with(etcd())));
+        assert!(theirs(asked(MEMBER).with(etcd())));
+        assert_eq!(asked(DRUID).among(&[]), allowed(Allowed::Operator));
+        assert_eq!(asked(EXEMPT).with(etcd()), allowed(Allowed::Exempt));
+    }
+    // What the Job controller writes.
+    let status = Asked {
+        of: ("batch", "jobs", "status"),
+        ..Asked::default()
+    };
+    assert_eq!(status.with(etcd()), allowed(Allowed::Kind));
+    let copies = || of(crate::render::COPY_JOB);
+    let copy = Asked {
+        of: job,
+        old: copies(),
+        ..Asked::delete()
+    };
+    assert_eq!(copy.with(etcd()), allowed(Allowed::Unmanaged));
+    // Another label lifts nothing.
+    let disguised = Asked {
+        of: job,
+        old: compacts(),
+        new: copies(),
+        ..Asked::default()
+    };
+    assert!(theirs(disguised.with(etcd())));
+    let other = Asked {
+        old: copies(),
+        ..Asked::delete()
+    };
+    assert!(theirs(other.with(etcd())), "it is no Job");
+}
+
+#[test]
 fn a_scale_is_judged_by_the_stateful_set_that_is_scaled() {
     let asked = Asked {
         of: SCALE,
@@ -426,6 +481,7 @@ fn a_scale_is_judged_by_the_stateful_set_that_is_scaled() {
     assert_eq!(next, Next::StatefulSet(item));
 
     let ours = Object {
+        copies: false,
         managed: true,
         part_of: Some("a".to_owned()),
         leaves: false,
@@ -474,14 +530,27 @@ fn of_an_etcd_is_read_what_decides() {
     });
     assert_eq!(Guarded::of(&object), etcd());
     for (state, work) in [
-        ("Processing", Work::Processing),
-        ("Error", Work::Error),
-        ("Requeue", Work::Requeue),
+        ("Processing", Some(Work::Processing)),
+        ("Error", Some(Work::Error)),
+        // It waits, for example as long as a person has paused an upgrade.
+        ("Requeue", None),
     ] {
         object["status"]["lastOperation"] = json!({ "type": "Reconcile", "state": state });
-        assert_eq!(Guarded::of(&object).work, Some(work));
+        assert_eq!(Guarded::of(&object).work, work, "{state}");
         object["status"]["lastOperation"]["type"] = "Create".into();
         assert_eq!(Guarded::of(&object).work, None);
+    }
+    let halted = json!({ "code": "ERR_UPGRADE_HALTED" });
+    let failed = json!({ "code": "ERR_SYNC_STATEFULSET" });
+    for (errors, work) in [
+        (json!([halted]), None),
+        (json!([halted, failed]), Some(Work::Error)),
+        (json!([]), Some(Work::Error)),
+    ] {
+        object["status"] = json!({
+            "lastOperation": { "type": "Reconcile", "state": "Error" }, "lastErrors": errors,
+        });
+        assert_eq!(Guarded::of(&object).work, work, "{errors}");
     }
     object["metadata"]["annotations"] = json!({ names::DISABLE_PROTECTION: "" });
     object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
@@ -513,7 +582,7 @@ fn a_no_names_the_object_why_and_the_remedy() {
         "{no}"
     );
     let busy = Guarded {
-        work: Some(Work::Requeue),
+        work: Some(Work::Error),
         ..etcd()
     };
     let asked = Asked {
@@ -521,7 +590,7 @@ fn a_no_names_the_object_why_and_the_remedy() {
         ..Asked::default()
     };
     let no = said(asked, busy);
-    let why = format!("reconciling (Requeue): {EXEMPT} is exempt only when that is over");
+    let why = format!("reconciling (Error): {EXEMPT} is exempt only when that is over");
     assert!(no.contains(&why) && no.ends_with(lift), "{no}");
     let leaves = Guarded {
         leaves: true,

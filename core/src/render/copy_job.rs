@@ -116,11 +116,37 @@ impl CopySpec {
         both(self).into_iter().filter_map(of).collect()
     }
 
+    /// The Secret with the credentials of ECS, if one of the stores is there. They are in variables of which
+    /// neither etcd-backup-restore nor druid knows any for the store that is copied from.
+    ///
+    /// # Errors
+    /// If the two stores name different ones.
+    pub fn ecs_secret(&self) -> Result<Option<&str>, Problem> {
+        let mut named =
+            both(self)
+                .into_iter()
+                .filter_map(|(bucket, _)| match &bucket.store.provider {
+                    Provider::Ecs { secret } => Some(secret.as_str()),
+                    Provider::Unset | Provider::Local { .. } | Provider::Cloud { .. } => None,
+                });
+        match (named.next(), named.next()) {
+            (Some(one), Some(other)) if one != other => Err(Problem::TwoCredentials {
+                one: store::SOURCE.secret,
+                other: store::TARGET.secret,
+                provider: "ECS",
+            }),
+            (one, _) => Ok(one),
+        }
+    }
+
     /// The name of the Job.
     pub fn job(&self) -> String {
         copy_job_name(&self.identity.name)
     }
 }
+
+/// The value of the component label of these Jobs.
+pub const COPY_JOB: &str = "etcd-copy-backups-job";
 
 /// The name of the Job of a task.
 pub fn copy_job_name(task: &str) -> String {
@@ -140,12 +166,7 @@ fn bucket(store: &api::Store, fields: Fields) -> Result<Bucket, Problem> {
 /// # Errors
 /// If the Secret of a Local store is missing.
 pub fn copy_job(spec: &CopySpec, images: &Images, host_paths: &HostPaths) -> Result<Job, Problems> {
-    let metadata = meta::metadata(
-        Owner::CopyTask,
-        &spec.identity,
-        spec.job(),
-        "etcd-copy-backups-job",
-    );
+    let metadata = meta::metadata(Owner::CopyTask, &spec.identity, spec.job(), COPY_JOB);
     let mut labels = metadata.labels.clone().unwrap_or_default();
     labels.extend(spec.pod_labels.clone());
     let volumes = volumes(spec, host_paths)?;
@@ -218,17 +239,21 @@ fn arguments(spec: &CopySpec) -> Vec<String> {
     all.0
 }
 
-/// ECS has no credentials here: etcd-backup-restore takes none for a copy.
+/// Without credentials of ECS, if there would be two: [`CopySpec::ecs_secret`].
 fn environment(spec: &CopySpec) -> Vec<EnvVar> {
-    let all = both(spec).into_iter().flat_map(|(bucket, role)| {
+    let mut all = Vec::new();
+    for (bucket, role) in both(spec) {
         let mut variables = variables(&bucket.store, role);
         match &bucket.store.provider {
             Provider::Ecs { .. } => variables.truncate(1),
             Provider::Unset | Provider::Local { .. } | Provider::Cloud { .. } => {}
         }
-        variables
-    });
-    all.collect()
+        all.append(&mut variables);
+    }
+    if let Ok(Some(secret)) = spec.ecs_secret() {
+        all.extend(store::ecs_credentials(secret));
+    }
+    all
 }
 
 fn buckets_volume(role: Role) -> String {

@@ -40,7 +40,7 @@ pub mod stored;
 pub use access::{role, role_binding, role_rules, service_account};
 pub use compaction_job::compaction_job;
 pub use config_map::{checksum, config_map};
-pub use copy_job::{Bucket, CopySpec, Wait, copy_job, copy_job_name};
+pub use copy_job::{Bucket, COPY_JOB, CopySpec, Wait, copy_job, copy_job_name};
 pub use difference::{Difference, compare};
 pub use disruption_budget::disruption_budget;
 pub use facts::{BUCKETS, Facts, HostPaths, Images, Release, Settings};

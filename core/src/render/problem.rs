@@ -106,6 +106,18 @@ pub enum Problem {
         /// The provider.
         provider: &'static str,
     },
+    /// Two stores with credentials of which a container can have one.
+    #[error(
+        "{one} and {other} name different Secrets, and one container has {provider} credentials of one"
+    )]
+    TwoCredentials {
+        /// One field.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// Whose credentials.
+        provider: &'static str,
+    },
     /// A store without a bucket.
     #[error("{field} is missing")]
     NoContainer {
@@ -138,6 +150,7 @@ impl Problem {
             Self::Provider { .. } => "UnknownProvider",
             Self::NoSecret { .. } => "NoSecret",
             Self::NoCredentials { .. } => "NoCredentials",
+            Self::TwoCredentials { .. } => "TwoCredentials",
             Self::NoContainer { .. } => "NoContainer",
             Self::SecretMissing { .. } => "SecretMissing",
         }
@@ -151,6 +164,7 @@ impl Problem {
             Self::NotStored { field }
             | Self::Number { field, .. }
             | Self::SamePort { one: field, .. }
+            | Self::TwoCredentials { one: field, .. }
             | Self::Quantity { field, .. }
             | Self::Duration { field, .. }
             | Self::Word { field, .. }
@@ -194,6 +208,9 @@ impl Problem {
             }
             Self::NoCredentials { field, .. } => format!(
                 "set {field} to the name of a Secret with credentials in the same namespace"
+            ),
+            Self::TwoCredentials { one, other, .. } => format!(
+                "set {one} and {other} to one Secret whose credentials are good for both stores"
             ),
             Self::NoContainer { field } => format!("set {field} to the name of the bucket"),
             Self::SecretMissing { field, name } => {

@@ -257,12 +257,8 @@ pub(super) fn variables(store: &Store, role: Role) -> Vec<EnvVar> {
     match &store.provider {
         Provider::Unset | Provider::Local { .. } => {}
         Provider::Ecs { secret } => {
-            for (variable, key) in [
-                ("ECS_ENDPOINT", "endpoint"),
-                ("ECS_ACCESS_KEY_ID", "accessKeyID"),
-                ("ECS_SECRET_ACCESS_KEY", "secretAccessKey"),
-            ] {
-                variables.push(from_secret(name(variable), secret, key));
+            if role == Role::Target {
+                variables.extend(ecs_credentials(secret));
             }
         }
         Provider::Cloud { cloud, .. } => {
@@ -279,6 +275,18 @@ pub(super) fn variables(store: &Store, role: Role) -> Vec<EnvVar> {
         }
     }
     variables
+}
+
+/// The credentials of ECS. A container has those of one Secret: a sidecar reads no other names for a store
+/// that is copied from.
+pub(super) fn ecs_credentials(secret: &str) -> Vec<EnvVar> {
+    let all = [
+        ("ECS_ENDPOINT", "endpoint"),
+        ("ECS_ACCESS_KEY_ID", "accessKeyID"),
+        ("ECS_SECRET_ACCESS_KEY", "secretAccessKey"),
+    ];
+    let all = all.map(|(variable, key)| from_secret(variable.to_owned(), secret, key));
+    all.into()
 }
 
 fn from_secret(name: String, secret: &str, key: &str) -> EnvVar {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read fails")]
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
 use super::*;
@@ -411,4 +412,23 @@ fn every_place_with_certificates_is_found_once() {
         ("peer-server", "tls.crt", Use::Own),
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_disruption_budget_counts_members_and_no_pods_of_jobs() {
+    let store = json!({ "prefix": "p", "provider": "Local", "container": "c" });
+    let spec = spec(&[("/spec/backup/store", store)]);
+    let budget = disruption_budget(&spec).spec.unwrap();
+    let wanted = budget.selector.unwrap().match_labels.unwrap();
+    let counts = |template: PodTemplateSpec| {
+        let labels = template.metadata.unwrap().labels.unwrap();
+        wanted
+            .iter()
+            .all(|(name, value)| labels.get(name) == Some(value))
+    };
+    let none = HostPaths::default();
+    let set = render(&spec, &none, stateful_set).unwrap().spec.unwrap();
+    assert!(counts(set.template));
+    let job = render(&spec, &none, compaction_job).unwrap().unwrap();
+    assert!(!counts(job.spec.unwrap().template));
 }

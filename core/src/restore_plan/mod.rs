@@ -268,19 +268,9 @@ impl Plan {
             self.revision = Answered::Known(None);
             return;
         };
-        let (mut reached, mut used) = (full.last, Vec::new());
-        for delta in &latest.deltas {
-            if delta.first > reached.saturating_add(1) {
-                self.hole = Some(Hole {
-                    from: reached.saturating_add(1),
-                    to: delta.first.saturating_sub(1),
-                    next: delta.name.clone(),
-                });
-                break;
-            }
-            reached = reached.max(delta.last);
-            used.push(delta);
-        }
+        let (used, hole) = latest.unbroken();
+        self.hole = hole;
+        let reached = used.iter().map(|it| it.last).fold(full.last, i64::max);
         let size: Option<u64> = used.iter().map(|it| it.size).sum();
         self.size = match (full.size, size) {
             (Some(full), Some(deltas)) => Answered::Known(full + deltas),
@@ -297,7 +287,7 @@ impl Plan {
         self.deltas = Answered::Known(Deltas {
             count: used.len(),
             size,
-            last: used.last().map(|it| Snapshot::from(*it)),
+            last: used.last().map(Snapshot::from),
         });
         self.revision = Answered::Known(Some(reached));
         self.verdict = if self.hole.is_some() {

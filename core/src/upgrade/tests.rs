@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::member::{MemberId, MemberName};
 use crate::observed::{
-    Alarm, Answer, Deep, Etcd, Hashes, Listed, Process, SnapshotWork, Status, Switch,
+    Alarm, Answer, Deep, Etcd, Hashes, Listed, Process, SnapshotWork, Status, Switch, Verifier,
 };
 
 pub(super) const OLD: Version = Version::new(3, 4, 34);
@@ -127,6 +127,7 @@ impl Observed {
                 .collect(),
             terms: (2, 2),
             write: None,
+            verifier: None,
         });
         self
     }
@@ -347,6 +348,22 @@ fn a_refusal_is_not_kept() {
         again.step,
         Step::Act(Act::TakeSnapshot("upgrade-1-try-1".to_owned()))
     );
+}
+
+#[test]
+fn no_snapshot_is_taken_that_nobody_could_verify() {
+    let mut seen = seen(OLD).with_preflight();
+    let Looked::Preflight(deep) = &mut seen.looked else {
+        panic!("{:?}", seen.looked);
+    };
+    deep.verifier = Some(Answered::Known(Verifier::Foreign));
+    let record = Record::new(Make::plain(OLD), NOW);
+    let refused = decide(&want(NEW), &record, &seen, NOW);
+    assert_eq!(
+        refused.step,
+        Step::Refuse(vec![Refusal::SidecarCannotVerify])
+    );
+    assert_eq!(refused.record.snapshot, record.snapshot);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use druid_core::ops_task::{Obstacle, Trouble, Unsupported};
+use druid_core::restore_plan::Hole;
 use jiff::SignedDuration;
 
 /// What is wrong with the task, its Etcd, or the way to its sidecars.
@@ -79,6 +80,15 @@ fn meanwhile() -> Vec<Trouble> {
             wanted: 81,
             covered: 80,
         },
+        Trouble::Hole(Hole {
+            from: 41,
+            to: 60,
+            next: text("Incr-00000061-00000080-1795355041"),
+        }),
+        Trouble::OtherHistory {
+            covered: 101,
+            present: 100,
+        },
         Trouble::Ahead {
             wanted: 101,
             present: 100,
@@ -95,6 +105,10 @@ fn meanwhile() -> Vec<Trouble> {
             job: text("main-compactor"),
             namespace: text("ns"),
             why: text("BackoffLimitExceeded"),
+        },
+        Trouble::NotCompacted {
+            newest: text("Full-00000000-00000100-1795355041"),
+            began: "2026-11-24T10:00:00Z".parse().unwrap(),
         },
         Trouble::Unwell(text("main-1: it has no pod")),
         Trouble::Corrupt,

@@ -38,7 +38,7 @@ pub(crate) enum Sidecars {
     Loopback(super::ops_task::tests::Ports),
 }
 
-/// The sidecar beside the leading member.
+/// A sidecar: the one beside the leading member, unless somebody says otherwise.
 #[derive(Debug)]
 pub(super) struct Leading {
     /// Trusts it.

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
+use druid_core::duration::GoDuration;
 use druid_core::images::{ImageVector, ImageVectorError};
 use druid_core::operator::Config;
 use druid_core::operator::config::{Election, Listen};
@@ -233,11 +234,13 @@ fn tasks(
     numbers: ops_task::Counts,
 ) -> ops_task::Settings {
     let workers = config.ops_task.workers;
+    let metrics_wait = config.compaction.map(|it| it.metrics_wait);
     ops_task::Settings {
         concurrent_syncs: NonZeroU16::try_from(workers).unwrap_or(NonZeroU16::MAX),
         limits: Limits::default(),
         namespace: args.namespace.clone(),
         instance: place.pod.clone(),
+        metrics_wait: GoDuration(metrics_wait.unwrap_or_default().unsigned_abs()),
         sidecars: Sidecars::Pods,
         numbers,
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use druid_core::agent::membership::Seen;
 use druid_core::agent::metrics::Gauge;
 use druid_core::backup::initialize::Mode;
-use http::{Request, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -18,7 +19,7 @@ use super::leadership::Leadership;
 use super::members::Members;
 use super::metrics::Numbers;
 use super::mounted::{MountedError, Source};
-use super::parts::{Later, NoSnapshot, Snapshots};
+use super::parts::{self, Later, NoSnapshot, Snapshots};
 use crate::serve::{self, Answer, Service};
 
 const JSON: &str = "application/json";
@@ -79,7 +80,7 @@ impl Service for Api {
                 }
             },
             "/backup/restorable" => self.restorable().await,
-            "/snapshot/latest" => self.snapshot(&request, |it| it.latest()).await,
+            "/snapshot/latest" => self.latest(&request).await,
             _ => serve::text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
     }
@@ -129,6 +130,21 @@ impl Api {
             return serve::text(StatusCode::METHOD_NOT_ALLOWED, NO_STORE);
         };
         answered(snapshots.restorable().await)
+    }
+
+    /// By the leader's sidecar, which knows the digests of what it wrote; by ours if that is not reached:
+    /// the store is the same.
+    async fn latest(&self, request: &Request<Incoming>) -> Answer {
+        let Some(snapshots) = &self.snapshots else {
+            return serve::text(StatusCode::METHOD_NOT_ALLOWED, NO_STORE);
+        };
+        if !self.leads() && !request.headers().contains_key(delegate::HEADER) {
+            match self.delegate.try_hand_on("/snapshot/latest").await {
+                Ok(answer) => return answer,
+                Err(why) => tracing::info!(why, "the store is listed here, without the leader"),
+            }
+        }
+        answered(snapshots.latest().await)
     }
 
     fn metrics(&self) -> Answer {
@@ -193,7 +209,15 @@ const NO_STORE: &str = "no store is configured: give --storage-provider\n";
 fn answered(answer: Result<Value, NoSnapshot>) -> Answer {
     match answer {
         Ok(body) => json(StatusCode::OK, &body),
-        Err(NoSnapshot(why)) => serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")),
+        Err(why @ NoSnapshot::Failed(_)) => {
+            serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n"))
+        }
+        Err(why @ NoSnapshot::Busy) => {
+            let mut answer = serve::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+            let headers = answer.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(parts::RETRY_AFTER));
+            answer
+        }
     }
 }
 

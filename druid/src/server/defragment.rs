@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use croner::Cron;
 use druid_core::agent::metrics::Gauge;
-use druid_core::defragment::{Answered, Next, Round, Whom};
-use druid_core::member::MemberId;
+use druid_core::defragment::{Answered, Next, Round, Whom, goes_on, well};
+use druid_core::member::MemberName;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use thiserror::Error;
@@ -18,6 +18,7 @@ use super::leadership::Leadership;
 use super::metrics::Numbers;
 use crate::clock;
 use crate::etcd::Client;
+use crate::observe;
 
 /// For a member's answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -113,6 +114,11 @@ impl Defragmenter {
             let members = self.answers().await?;
             let answered: Vec<_> = members.iter().map(|(it, _)| it.clone()).collect();
             let next = round.next(&answered);
+            let own = self.clients.local().status(ANSWER).await;
+            let own = own.map_err(|error| error.to_string())?.id;
+            if !goes_on(own, next, &answered) {
+                return Err("another member leads now".to_owned());
+            }
             let id = match next {
                 Next::Finished => return Ok(()),
                 Next::Defragment(id) | Next::HandOver { from: id, .. } => id,
@@ -150,35 +156,31 @@ impl Defragmenter {
         }
     }
 
-    /// Every member, and the client that it answered through. One that does not answer is an error.
+    /// Every member, and the client that it answered through. One that is not well is an error: it may
+    /// just be defragmented, by a task or by another sidecar, and serves nothing then.
     async fn answers(&self) -> Result<Vec<(Answered, Client)>, String> {
-        let text = |error: crate::etcd::Error| error.to_string();
         let local = self.clients.local();
-        let listed = local.member_list(ANSWER).await.map_err(text)?;
+        let listed = local.member_list(ANSWER).await;
+        let listed = listed.map_err(|error| error.to_string())?;
         let count = u32::try_from(listed.len()).unwrap_or(u32::MAX);
         self.numbers
             .with(|it| it.set(Gauge::ClusterSize, f64::from(count)));
-        let mut answers = Vec::new();
+        let mut members = Vec::new();
         for member in listed {
             let url = member
                 .client_urls
                 .first()
                 .ok_or_else(|| format!("member {} has not started yet", member.id))?;
             let client = self.clients.at(url).map_err(|error| error.to_string())?;
-            let status = client.status(ANSWER).await.map_err(text)?;
-            if status.leader == MemberId::NOBODY {
-                return Err(format!("member {} knows no leader", member.id));
-            }
-            let answered = Answered {
-                id: status.id,
-                leads: status.leader == status.id,
-                votes: !status.learner,
-                size: status.db_size,
-                in_use: status.db_size_in_use,
-            };
-            answers.push((answered, client));
+            members.push((MemberName(member.id.to_string()), client));
         }
-        Ok(answers)
+        let seen = observe::etcd(&members, ANSWER).await;
+        well(&seen).map_err(|unwell| unwell.to_string())?;
+        let answered = |(name, client): (MemberName, Client)| {
+            let status = seen.members.get(&name)?.status()?;
+            Some((Answered::from(status), client))
+        };
+        Ok(members.into_iter().filter_map(answered).collect())
     }
 }
 
@@ -232,6 +234,15 @@ mod tests {
         let mut cluster = Cluster::start(&[Release::V3_4_34, Release::V3_5_27, Release::V3_5_27]);
         let clients = clients(&cluster);
         let local = clients.local();
+        let leader = local.status(D).await.unwrap().leader;
+        let own = local.status(D).await.unwrap().id;
+        if leader != own {
+            for client in clients.service() {
+                if client.status(D).await.unwrap().id == leader {
+                    client.move_leader(own, D).await.unwrap();
+                }
+            }
+        }
         let value = vec![b'x'; 100 << 10];
         let mut last = 0;
         for i in 0..200 {

@@ -41,7 +41,8 @@ impl Delegate {
         }
     }
 
-    async fn try_hand_on(&self, path_and_query: &str) -> Result<Answer, String> {
+    /// The same, or why there is no answer.
+    pub(crate) async fn try_hand_on(&self, path_and_query: &str) -> Result<Answer, String> {
         let base = self.leader().await?;
         let trust = self.trust().map_err(|error| error.to_string())?;
         let web = Web::new(&trust).map_err(|error| error.to_string())?;

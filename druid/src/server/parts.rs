@@ -10,6 +10,7 @@ use druid_core::agent::recovery::{Holding, Memory};
 use druid_core::backup::initialize::{Data, Probe, Store, Volume};
 use druid_core::member::{MemberId, MemberName};
 use serde_json::Value;
+use thiserror::Error;
 use tokio::sync::watch;
 
 use super::leases::Progress;
@@ -53,9 +54,21 @@ pub(crate) trait Backups: fmt::Debug + Send + Sync {
     fn restore(&self, target: Target) -> Later<'_, Result<(), String>>;
 }
 
-/// Why there is no snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NoSnapshot(pub(crate) String);
+/// Why there is no snapshot, or nothing is known of one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum NoSnapshot {
+    /// It went wrong.
+    #[error("{0}")]
+    Failed(String),
+    /// Not now.
+    #[error(
+        "a backup is being unpacked, and there is room for one at a time: ask again in {RETRY_AFTER} s"
+    )]
+    Busy,
+}
+
+/// When to ask again, seconds.
+pub(crate) const RETRY_AFTER: u16 = 10;
 
 /// How the backup stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -89,15 +89,15 @@ impl OfMember {
                 Ok(self.tell(&object, until))
             }
             Answer::Nothing => Ok(Value::Null),
-            Answer::Refused(denial) => Err(NoSnapshot(denial.to_string())),
+            Answer::Refused(denial) => Err(NoSnapshot::Failed(denial.to_string())),
         }
     }
 
     async fn listed(&self) -> Result<Value, NoSnapshot> {
         let asked = tokio::time::timeout(self.deadlines.quick, self.handle.latest()).await;
         let (listing, listed) = asked
-            .map_err(|_| NoSnapshot("the store was not listed in time".to_owned()))?
-            .map_err(|error| NoSnapshot(error.to_string()))?;
+            .map_err(|_| NoSnapshot::Failed("the store was not listed in time".to_owned()))?
+            .map_err(|error| NoSnapshot::Failed(error.to_string()))?;
         let tell = |object: &Object| {
             let key = object.key.to_string();
             let found = listed.iter().find(|it| it.key == key);
@@ -129,11 +129,11 @@ impl parts::Snapshots for OfMember {
     }
 
     fn verify(&self, name: String) -> Later<'_, Result<Value, NoSnapshot>> {
-        Box::pin(async move { self.verifier.verify(&name).await.map_err(NoSnapshot) })
+        Box::pin(async move { self.verifier.verify(&name).await })
     }
 
     fn restorable(&self) -> Later<'_, Result<Value, NoSnapshot>> {
-        Box::pin(async { self.verifier.restorable().await.map_err(NoSnapshot) })
+        Box::pin(self.verifier.restorable())
     }
 
     fn standing(&self) -> Standing {

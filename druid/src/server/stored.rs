@@ -75,10 +75,7 @@ pub(super) fn open(
     let root = (provider == Provider::Local).then(|| location.address.clone());
     let prefix = location.prefix.clone();
     let spool = args.snapshots.restoration_temp_snapshots_dir.clone();
-    let verifier = Verifier {
-        location: location.clone(),
-        spool,
-    };
+    let verifier = Verifier::new(location.clone(), spool);
     let snapshots = OfMember::new((handle, task), deadlines, prefix, root, digests, verifier);
     let backups = OfStore {
         location,

@@ -86,12 +86,26 @@ pub(crate) fn operator_text() -> String {
     for state in [State::Succeeded, State::Failed, State::Rejected] {
         tasks.ended(&Task::of(&task), state, now);
     }
+    tasks.cancelled(&Task::of(&task), now);
+    let present = [
+        State::Pending,
+        State::InProgress,
+        State::Succeeded,
+        State::Failed,
+        State::Rejected,
+    ];
+    let present = present.map(|state| {
+        let mut task = task.clone();
+        let status = task.status.get_or_insert_default();
+        status.state = Some(state.word().to_owned());
+        Task::of(&task)
+    });
     let mut webhook = numbers::Numbers::default();
     webhook.serves_until(now);
     let texts = [
         about.text(),
         etcds(now),
-        tasks.text(),
+        tasks.text(&present),
         compactions(),
         webhook.text(),
     ];
@@ -104,6 +118,7 @@ fn compactions() -> String {
     for failure in [None, Some(Failure::ProcessFailure)] {
         numbers.concluded(
             "n",
+            "a",
             &Conclusion::Job(Outcome {
                 state: "s".to_owned(),
                 failure,
@@ -112,7 +127,7 @@ fn compactions() -> String {
         );
     }
     for result in [Ok(Done::Skipped), Err(Trouble::Rolling)] {
-        numbers.concluded("n", &Conclusion::FullSnapshot(result));
+        numbers.concluded("n", "a", &Conclusion::FullSnapshot(result));
     }
     numbers.text()
 }

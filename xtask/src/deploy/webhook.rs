@@ -60,8 +60,7 @@ pub fn objects() -> Vec<Value> {
     ]
 }
 
-/// Named as those of etcd-druid v0.37.1, and called for the same, but for Jobs: of those everything is allowed
-/// there, so that nobody has to be asked. Whom to trust is written by the operator.
+/// Named as those of etcd-druid v0.37.1, and called for the same. Whom to trust is written by the operator.
 fn webhooks() -> Vec<Value> {
     let webhook = |name: &str, rules: Value| {
         json!({
@@ -103,7 +102,8 @@ fn rules() -> Value {
             | Component::RoleBinding
             | Component::StatefulSet
             | Component::PodDisruptionBudget
-            | Component::Lease => rules.push(rule(group, resource, &["UPDATE", "DELETE"])),
+            | Component::Lease
+            | Component::Job => rules.push(rule(group, resource, &["UPDATE", "DELETE"])),
         }
     }
     json!(rules)

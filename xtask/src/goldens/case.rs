@@ -120,7 +120,7 @@ impl Case {
         let listed = deviations::FIELDS.iter().any(|it| {
             it.kind == kind
                 && it.path == difference.path
-                && Some(it.theirs.to_owned()) == text(&difference.theirs)
+                && it.theirs.map(str::to_owned) == text(&difference.theirs)
                 && it.ours.map(str::to_owned) == text(&difference.ours)
         });
         let misread = self.misread.get(name).map(as_stored);

@@ -27,6 +27,10 @@ fn every_object_that_etcd_druid_rendered_is_rendered_so() {
     assert_eq!(
         meant,
         [
+            (
+                "PodDisruptionBudget /spec/selector/matchLabels/app.kubernetes.io~1component",
+                104,
+            ),
             (format!("{probe}/initialDelaySeconds").as_str(), 96),
             (format!("{probe}/periodSeconds").as_str(), 96),
             ("StatefulSet /spec/updateStrategy/type", 96),

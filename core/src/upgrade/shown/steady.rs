@@ -84,6 +84,7 @@ pub(super) fn refusal(refusal: &Refusal) -> String {
         | Refusal::AuthEnabled
         | Refusal::DowngradeInProgress { .. }
         | Refusal::ConfigKeyUnsupported { .. }
-        | Refusal::ClusterVersionUnexpected { .. } => refusal.to_string(),
+        | Refusal::ClusterVersionUnexpected { .. }
+        | Refusal::SidecarCannotVerify => refusal.to_string(),
     }
 }

@@ -176,6 +176,7 @@ impl Cluster {
                     .collect(),
                 terms: (1, 1),
                 write: None,
+                verifier: None,
             }),
             Needs::Data => Looked::Data(self.hashes()),
             Needs::Member(member) => Looked::Member {

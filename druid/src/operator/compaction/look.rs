@@ -214,7 +214,7 @@ impl Context {
         self.apis.write_status(etcd, &status).await?;
         self.asking.forget(named);
         let numbers = &self.settings.numbers;
-        numbers.with(|it| it.concluded(&of.namespace, conclusion));
+        numbers.with(|it| it.concluded(&of.namespace, &of.name, conclusion));
         self.tell(etcd, of, &conclusion.notice(of)).await;
         Ok(Next::After(Duration::ZERO))
     }

@@ -1,6 +1,6 @@
 //! Pods, as what the engine of upgrades runs on.
 
-use druid_core::observed::{Looked, Observed, SnapshotWork};
+use druid_core::observed::{Answered, Looked, Observed, SnapshotWork, Verifier};
 use druid_core::ops_task::Cluster;
 use druid_core::reconcile::{incarnation, snapshot_task, snapshot_work, task_name};
 use druid_core::status::operation::Component;
@@ -16,6 +16,7 @@ use super::world::{self, DEADLINE};
 use crate::clock::now;
 use crate::engine::Platform;
 use crate::observe;
+use crate::operator::leading::Sidecars;
 
 impl Platform for Look<'_> {
     type Error = LookError;
@@ -36,7 +37,9 @@ impl Platform for Look<'_> {
             Needs::Nothing => Looked::Nothing,
             Needs::Preflight => {
                 let deep = observe::deep(&members, &survey, DEADLINE, false);
-                Looked::Preflight(deep.await)
+                let (mut deep, verifier) = tokio::join!(deep, self.verifier());
+                deep.verifier = verifier;
+                Looked::Preflight(deep)
             }
             Needs::Data => Looked::Data(observe::hashes(&members, &survey.etcd, DEADLINE).await),
             Needs::Member(name) => observe::member(name, &members, DEADLINE).await,
@@ -147,6 +150,16 @@ impl Platform for Look<'_> {
 }
 
 impl Look<'_> {
+    /// Whether the snapshot of an upgrade could be verified; nothing if none would be taken.
+    async fn verifier(&self) -> Option<Answered<Verifier>> {
+        if !self.spec.has_store {
+            return None;
+        }
+        let asked = Cluster::of(&self.etcd).sidecar;
+        let client = &self.context.apis.client;
+        Some(sidecar::verifier(client, &Sidecars::Pods, &asked).await)
+    }
+
     async fn snapshot_work(&mut self, name: &str) -> Result<SnapshotWork, LookError> {
         let task = task_name(&self.spec.identity.name, name);
         let found = self.context.apis.task(&self.named.namespace, &task).await?;

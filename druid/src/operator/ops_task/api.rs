@@ -1,6 +1,7 @@
 //! The API server, as far as tasks need it. Each request has a deadline.
 
 use druid_core::api::{Etcd, EtcdOpsTaskStatus, names};
+use druid_core::duration::GoDuration;
 use druid_core::ops_task::{Cluster, EtcdSeen, State, Told};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DeserializeGuard;
@@ -8,7 +9,9 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Client, Resource as _};
 use serde_json::{Value, json};
 
-use super::Object;
+use super::queue::parse;
+use super::{Counts, Object, Settings};
+use crate::clock::now;
 use crate::operator::known::api;
 use crate::operator::reports::Reports;
 use crate::operator::request::{ApiError, gone_is_fine, within};
@@ -20,13 +23,18 @@ const CONTROLLER: &str = "etcdopstask-controller";
 #[derive(Clone)]
 pub(super) struct Apis {
     pub(super) client: Client,
+    /// How long Jobs that compact snapshots wait for their numbers to be read.
+    pub(super) metrics_wait: GoDuration,
+    numbers: Counts,
     reports: Reports,
 }
 
 impl Apis {
-    pub(super) fn new(client: Client, instance: Option<String>) -> Self {
+    pub(super) fn new(client: Client, settings: &Settings) -> Self {
         Self {
-            reports: Reports::new(client.clone(), CONTROLLER, instance),
+            metrics_wait: settings.metrics_wait,
+            numbers: settings.numbers.clone(),
+            reports: Reports::new(client.clone(), CONTROLLER, settings.instance.clone()),
             client,
         }
     }
@@ -123,7 +131,10 @@ impl Apis {
             Some(state @ (State::Pending | State::InProgress | State::Succeeded)) => {
                 (EventType::Normal, state.word())
             }
-            None => (EventType::Normal, "Cancelled"),
+            None => {
+                self.numbers.with(|it| it.cancelled(&parse(object), now()));
+                (EventType::Normal, "Cancelled")
+            }
         };
         let event = Event {
             type_,

@@ -8,6 +8,7 @@ use druid_core::ops_task::{
     Attempt, Done, JobSeen, Progress, Snapshot, Trouble, job_of_task, newest,
 };
 use druid_core::render::Settings;
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, PostParams};
 use tokio::time::sleep;
@@ -17,7 +18,7 @@ use super::works::Tell;
 use crate::clock::now;
 use crate::operator::etcds::Cluster;
 use crate::operator::jobs;
-use crate::operator::leading::{self, LISTING, Sidecars};
+use crate::operator::leading::{self, LISTING, Leading, Sidecars};
 use crate::operator::request::{ApiError, within};
 
 /// How often the Job is looked at.
@@ -34,6 +35,7 @@ pub(super) async fn attempt(
     let cluster = Cluster::new(apis.client.clone(), &attempt.sidecar);
     let settings = Settings {
         compaction_deadline: GoDuration(attempt.limit.unsigned_abs()),
+        metrics_scrape_wait: apis.metrics_wait,
         ..Settings::default()
     };
     let job = cluster.compaction_job(&settings).await?;
@@ -69,8 +71,9 @@ pub(super) async fn attempt(
                     why,
                 });
             }
-            Some(JobSeen::Complete) => {
-                return told(apis, sidecars, attempt).await.map(Done::Compacted);
+            Some(JobSeen::Complete { began }) => {
+                let told = told(apis, sidecars, attempt, began).await;
+                return told.map(Done::Compacted);
             }
             Some(JobSeen::Over { uid }) => {
                 jobs::delete(&api, &name, &uid).await.map_err(unknown)?;
@@ -90,9 +93,30 @@ pub(super) async fn attempt(
     }
 }
 
-/// The newest full snapshot: the one that the Job made, or a later one.
-async fn told(apis: &Apis, sidecars: &Sidecars, attempt: &Attempt) -> Result<Snapshot, Trouble> {
-    let leading = leading::find(&apis.client, sidecars, &attempt.sidecar).await?;
-    let answer = leading.latest(LISTING).await?;
-    newest(answer.status.as_u16(), &answer.body)
+/// What the Job has made, as the first sidecar knows it that can look. None has to lead: a Job needs no
+/// etcd.
+async fn told(
+    apis: &Apis,
+    sidecars: &Sidecars,
+    attempt: &Attempt,
+    began: Timestamp,
+) -> Result<Snapshot, Trouble> {
+    let (web, bases) = leading::all(&apis.client, sidecars, &attempt.sidecar).await?;
+    let mut result = Err(Trouble::BackupsUnknown(
+        "no sidecar has an address".to_owned(),
+    ));
+    for base in bases.into_values().flatten() {
+        let answer = Leading {
+            web: web.clone(),
+            base,
+        }
+        .latest(LISTING)
+        .await;
+        result = answer.and_then(|it| newest(began, it.status.as_u16(), &it.body));
+        match &result {
+            Err(trouble) if trouble.may_pass() => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    result
 }

@@ -16,16 +16,18 @@ pub(super) mod tests;
 mod wind_up;
 mod works;
 
+use std::fmt;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use druid_core::api::EtcdOpsTask;
+use druid_core::duration::GoDuration;
 use druid_core::ops_task::{Limits, Numbers};
 use futures_util::StreamExt as _;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, applier};
-use kube::runtime::reflector;
+use kube::runtime::reflector::{self, Store};
 use tokio::sync::mpsc;
 
 use crate::operator::leading::Sidecars;
@@ -47,6 +49,9 @@ pub(crate) struct Settings {
     pub(crate) namespace: Option<String>,
     /// Who reports, in Events: the name of the pod.
     pub(crate) instance: Option<String>,
+    /// How long Jobs that compact snapshots wait for their numbers to be read:
+    /// `controllers.compaction.metricsScrapeWaitDuration`.
+    pub(crate) metrics_wait: GoDuration,
     /// Where sidecars are.
     pub(crate) sidecars: Sidecars,
     /// Counts for `/metrics`.
@@ -54,17 +59,38 @@ pub(crate) struct Settings {
 }
 
 /// Numbers that are counted here and shown elsewhere. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(Arc<Mutex<Numbers>>);
+#[derive(Clone, Default)]
+pub(crate) struct Counts(Arc<Mutex<Counted>>);
+
+#[derive(Default)]
+struct Counted {
+    numbers: Numbers,
+    /// The tasks that there are, once somebody looks after them here.
+    tasks: Option<Store<Object>>,
+}
+
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counts")
+    }
+}
 
 impl Counts {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The text of now.
     pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).text()
+        let counted = self.lock();
+        let tasks = counted.tasks.as_ref().map(Store::state);
+        let tasks = tasks.unwrap_or_default();
+        let tasks: Vec<_> = tasks.iter().map(|it| queue::parse(it)).collect();
+        counted.numbers.text(&tasks)
     }
 
     fn with(&self, count: impl FnOnce(&mut Numbers)) {
-        count(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        count(&mut self.lock().numbers);
     }
 }
 
@@ -74,7 +100,8 @@ pub(crate) async fn run(client: Client, settings: Settings, shutdown: impl Futur
     let (wake, woken) = mpsc::unbounded_channel();
     let works = Arc::new(Works::new(wake));
     let workers = controller::Config::default().concurrency(settings.concurrent_syncs.get());
-    let apis = Apis::new(client, settings.instance.clone());
+    settings.numbers.lock().tasks = Some(store.clone());
+    let apis = Apis::new(client, &settings);
     let queue = queue::queue(
         apis.tasks(settings.namespace.as_deref()),
         writer,

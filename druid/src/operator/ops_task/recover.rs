@@ -31,6 +31,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 /// So many looks in a row may fail.
 const FAILURES: u32 = 20;
+/// What a sidecar answers that restores one on trial already.
+const BUSY: u16 = 503;
 /// For the data of one member to be hashed.
 const HASH: Duration = Duration::from_secs(30);
 
@@ -146,7 +148,7 @@ impl Work<'_> {
         match next {
             Recover::VerifyBackup => {
                 let before = self.backup.take().unwrap_or(Backup::NotAsked);
-                if matches!(before, Backup::Later { .. }) {
+                if matches!(before, Backup::Later { .. } | Backup::Unverified(_)) {
                     sleep(PAUSE).await;
                 }
                 self.backup = Some(self.verified(&before).await);
@@ -190,13 +192,15 @@ impl Work<'_> {
                     continue;
                 }
             };
-            match restorable(answer.status.as_u16(), &answer.body) {
+            let status = answer.status.as_u16();
+            match restorable(status, &answer.body) {
                 Ok(covered) => {
                     return Backup::Restorable {
                         revision: covered.revision,
                         written: Some(covered.at),
                     };
                 }
+                Err(error) if status == BUSY => later = format!("{pod}: {error}"),
                 Err(error) => refused = Some(format!("{pod}: {error}")),
             }
         }

@@ -189,6 +189,39 @@ fn backups() -> Vec<Alert> {
     ]
 }
 
+fn tasks() -> Vec<Alert> {
+    let of = format!("max by ({OF_ETCD}, type, state)");
+    vec![
+        Alert {
+            name: "EtcdTaskFailed",
+            severity: Severity::Warning,
+            lasts: "1m",
+            expression: format!("{of} (etcddruid_operator_tasks{{state=\"Failed\"}}) > 0"),
+            summary: "A task of Etcd {etcd} has failed: {type}",
+            description: "What somebody, or the operator itself, asked for with an EtcdOpsTask was tried as often \
+                as is sensible, and could not be done. This ends when the task is deleted, which happens by \
+                itself after spec.ttlSecondsAfterFinished.",
+            runbook: "See why: `kubectl get etcdopstasks -n {etcd_namespace}`, and status.lastErrors of the one \
+                that is Failed. Each says what to do about it. Then make a new task.",
+        },
+        Alert {
+            name: "EtcdTaskStuck",
+            severity: Severity::Warning,
+            lasts: "10m",
+            expression: format!(
+                "time() - min by ({OF_ETCD}, type, state) \
+                (etcddruid_operator_task_waiting_since_timestamp_seconds) > 2 * 3600"
+            ),
+            summary: "A task of Etcd {etcd} does not end: {type} is {state}",
+            description: "For two hours a task has waited for its turn, or has been at work. As long as it has \
+                the turn, no other task of the Etcd begins, and no upgrade takes its snapshot.",
+            runbook: "See what it does: `kubectl get etcdopstasks -n {etcd_namespace} -o yaml` \
+                (status.lastOperation), and the log of the operator: `kubectl logs -n druid-system \
+                deployment/druid`. One that is needed by nobody is given up when it is deleted.",
+        },
+    ]
+}
+
 fn databases() -> Vec<Alert> {
     let size = "etcd_mvcc_db_total_size_in_bytes";
     let used = "etcd_mvcc_db_total_size_in_use_in_bytes";
@@ -304,6 +337,7 @@ pub fn rules() -> Value {
         ("druid-upgrades", upgrades()),
         ("druid-members", members()),
         ("druid-backups", backups()),
+        ("druid-tasks", tasks()),
         ("druid-databases", databases()),
         ("druid-certificates", certificates()),
         ("druid-operator", operator()),
@@ -351,6 +385,8 @@ fn filled_in(text: &str) -> String {
         .replace("{of}", &format!("{etcd} -n {namespace}"))
         .replace("{etcd_namespace}", &namespace)
         .replace("{etcd_name}", &etcd)
+        .replace("{type}", &label("type"))
+        .replace("{state}", &label("state"))
         .replace("{pod}", &label("pod"))
         .replace("{secret}", &label("secret"))
         .replace("{key}", &label("key"))

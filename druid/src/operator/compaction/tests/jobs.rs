@@ -57,9 +57,9 @@ async fn many_events_make_a_job_and_what_becomes_of_it_is_told() {
     );
     let text = room.counts.text();
     for line in [
-        "etcddruid_compaction_jobs_total{succeeded=\"true\",failureReason=\"none\",etcd_namespace=\"jobs\"} 1",
-        "etcddruid_compaction_jobs_total{succeeded=\"false\",failureReason=\"processFailure\",etcd_namespace=\"jobs\"} 1",
-        "etcddruid_compaction_jobs_current{etcd_namespace=\"jobs\"} 0",
+        "etcddruid_compaction_jobs_total{succeeded=\"true\",failureReason=\"none\",etcd_namespace=\"jobs\",etcd=\"main\"} 1",
+        "etcddruid_compaction_jobs_total{succeeded=\"false\",failureReason=\"processFailure\",etcd_namespace=\"jobs\",etcd=\"main\"} 1",
+        "etcddruid_compaction_jobs_current{etcd_namespace=\"jobs\",etcd=\"main\"} 0",
         "etcddruid_compaction_num_delta_events{etcd_namespace=\"jobs\",etcd=\"main\"} 0",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
@@ -80,7 +80,7 @@ async fn an_operator_that_takes_over_makes_no_second_job_and_tells_how_the_first
     assert!(
         room.counts
             .text()
-            .contains("jobs_current{etcd_namespace=\"takeover\"} 1")
+            .contains("jobs_current{etcd_namespace=\"takeover\",etcd=\"main\"} 1")
     );
     drop(operator);
     room.end(&job, true, "CompletionsReached").await;

@@ -36,7 +36,8 @@ async fn too_many_events_make_a_full_snapshot_however_often_that_fails() {
     let text = room.counts.text();
     let name = "etcddruid_compaction_full_snapshot_triggered_total";
     for succeeded in [true, false] {
-        let line = format!("{name}{{succeeded=\"{succeeded}\",etcd_namespace=\"full\"}} 1");
+        let line =
+            format!("{name}{{succeeded=\"{succeeded}\",etcd_namespace=\"full\",etcd=\"main\"}} 1");
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use druid_core::api::{Etcd, EtcdOpsTask, Kind};
 use druid_core::backup::snapshotter::Backoff;
+use druid_core::duration::GoDuration;
 use druid_core::ops_task::Limits;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
@@ -33,6 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Ports(Arc<Mutex<BTreeMap<(String, String), u16>>>);
 
 impl Ports {
+    /// One sidecar.
+    pub(in crate::operator) fn one(namespace: &str, etcd: &str, port: u16) -> Self {
+        let key = (namespace.to_owned(), etcd.to_owned());
+        Self(Arc::new(Mutex::new(BTreeMap::from([(key, port)]))))
+    }
+
     pub(in crate::operator) fn of(
         &self,
         namespace: &str,
@@ -115,6 +122,7 @@ impl Bed {
             limits: self.limits,
             namespace: Some(self.namespace.clone()),
             instance: Some("test".to_owned()),
+            metrics_wait: GoDuration::seconds(7),
             sidecars,
             numbers: self.counts.clone(),
         };

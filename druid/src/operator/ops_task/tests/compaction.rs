@@ -2,6 +2,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
+use super::scripted::Scripted;
 use super::sidecar::Sidecar;
 use crate::operator::compaction::tests::room::Room;
 
@@ -27,6 +28,8 @@ async fn the_job_of_a_task_before_makes_room_and_one_that_runs_is_waited_for() {
     compact("first").await;
     let first = room.job("main", &Value::Null).await;
     assert_eq!(owner(&first), "first");
+    let args = first["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(args.contains("--metrics-scrape-wait-duration=7s"), "{args}");
     room.end(&first, true, "CompletionsReached").await;
     let status = room.bed.state("first", "Succeeded").await;
     let made = status["result"]["snapshot"]["name"].as_str().unwrap();
@@ -90,4 +93,21 @@ async fn a_job_of_somebody_else_is_left_alone_and_named() {
     );
     let kept = room.read::<Job>("main-compactor").await;
     assert!(kept["metadata"]["deletionTimestamp"].is_null(), "{kept:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_has_made_is_known_though_nobody_leads() {
+    let room = Room::new("headless").await;
+    let sidecar = Scripted::new(&[]).await;
+    sidecar.leads(false);
+    sidecar.take();
+    room.etcd("main", sidecar.port, 1).await;
+    let _operator = room.bed.operator();
+    let config = json!({ COMPACTS: {} });
+    room.bed.task("t", "main", config, 3600).await;
+    let job = room.job("main", &Value::Null).await;
+    room.end(&job, true, "CompletionsReached").await;
+    let status = room.bed.state("t", "Succeeded").await;
+    let made = &status["result"]["snapshot"]["name"];
+    assert_eq!(*made, sidecar.newest()["snapName"]);
 }

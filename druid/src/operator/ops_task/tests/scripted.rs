@@ -93,6 +93,11 @@ impl Scripted {
         self.script.leads.store(so, Ordering::SeqCst);
     }
 
+    /// A snapshot is there.
+    pub(super) fn take(&self) {
+        self.script.take();
+    }
+
     /// Method and path of every request, but not whether it leads.
     pub(in crate::operator) fn asked(&self) -> Vec<String> {
         self.script.asked.lock().unwrap().clone()
@@ -153,9 +158,11 @@ impl Service for Script {
             let body = json!({ "fullSnapshot": newest(), "deltaSnapshots": null });
             return json(&body);
         }
-        // As etcd-druid asks.
-        assert_eq!(request.method(), "POST");
-        assert_eq!(request.headers()["content-length"], "0");
+        if request.uri().path() != "/snapshot/verify" {
+            // As etcd-druid asks.
+            assert_eq!(request.method(), "POST");
+            assert_eq!(request.headers()["content-length"], "0");
+        }
         let does = {
             let mut does = self.does.lock().unwrap();
             let next = does.last().cloned().unwrap();
@@ -191,7 +198,7 @@ impl Script {
         let created = jiff::Timestamp::from_second(now.as_second()).unwrap();
         *self.newest.lock().unwrap() = json!({
             "kind": "Full", "snapName": format!("Full-{}", now.as_millisecond()),
-            "lastRevision": 7, "createdOn": created.to_string(), "isFinal": false,
+            "startRevision": 0, "lastRevision": 7, "createdOn": created.to_string(), "isFinal": false,
         });
     }
 }
