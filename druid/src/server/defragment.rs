@@ -229,20 +229,23 @@ mod tests {
         Arc::new(Clients::new(local, urls, crate::etcd::Tls::default(), None).unwrap())
     }
 
+    /// Makes the member that the clients are beside the leader.
+    async fn lead(clients: &Clients) {
+        let own = clients.local().status(D).await.unwrap();
+        for client in clients.service() {
+            let id = client.status(D).await.unwrap().id;
+            if id == own.leader && id != own.id {
+                client.move_leader(own.id, D).await.unwrap();
+            }
+        }
+    }
+
     #[tokio::test]
     async fn every_member_gives_its_free_pages_back_once_and_only_if_all_answer() {
         let mut cluster = Cluster::start(&[Release::V3_4_34, Release::V3_5_27, Release::V3_5_27]);
         let clients = clients(&cluster);
         let local = clients.local();
-        let leader = local.status(D).await.unwrap().leader;
-        let own = local.status(D).await.unwrap().id;
-        if leader != own {
-            for client in clients.service() {
-                if client.status(D).await.unwrap().id == leader {
-                    client.move_leader(own, D).await.unwrap();
-                }
-            }
-        }
+        lead(&clients).await;
         let value = vec![b'x'; 100 << 10];
         let mut last = 0;
         for i in 0..200 {

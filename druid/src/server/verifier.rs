@@ -93,8 +93,7 @@ impl Verifier {
     /// `base`, `deltas`, `writtenAt` of the newest of them, and `bytes` of the database. An error if a
     /// restore would be refused.
     pub(crate) async fn restorable(&self) -> Result<Value, NoSnapshot> {
-        self.alone(|all, runtime, listing| all.replay(runtime, listing))
-            .await
+        self.alone(Self::replay).await
     }
 
     fn replay(&self, runtime: &Handle, listing: &Listing) -> Result<Value, String> {

@@ -114,8 +114,7 @@ fn a_member_that_is_told_to_hold_waits_and_then_does_as_it_is_told_once() {
     assert_eq!(restorable["revision"], covered, "{restorable}");
     assert_eq!(restorable["deltas"], 0);
     let said = get(pods.members[others[0]].sidecar, "/snapshot/latest").unwrap();
-    let latest: Value = serde_json::from_str(&said.body).unwrap();
-    assert_eq!(latest["fullSnapshot"]["lastRevision"], covered, "{latest}");
+    assert!(said.body.contains(&format!("\"lastRevision\":{covered}")));
 
     namespace.tell(all[first], "Alone");
     pods.members[first].await_ready();

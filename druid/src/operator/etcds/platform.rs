@@ -37,7 +37,7 @@ impl Platform for Look<'_> {
             Needs::Nothing => Looked::Nothing,
             Needs::Preflight => {
                 let deep = observe::deep(&members, &survey, DEADLINE, false);
-                let (mut deep, verifier) = tokio::join!(deep, self.verifier());
+                let (mut deep, verifier) = tokio::join!(Box::pin(deep), Box::pin(self.verifier()));
                 deep.verifier = verifier;
                 Looked::Preflight(deep)
             }

@@ -7,6 +7,7 @@ use druid_core::api::TaskSnapshot;
 use druid_core::observed::{Answered, SnapshotWork, Verifier};
 use druid_core::ops_task::{Limits, Sidecar, Trouble, no_may_pass};
 use druid_core::refusal::Refusal;
+use jiff::SignedDuration;
 use kube::Client;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -128,7 +129,7 @@ async fn read(
         } else {
             failed += 1;
             let again = limits.again(failed, 0).filter(|_| why.may_pass());
-            again.map(|it| it.unsigned_abs())
+            again.map(SignedDuration::unsigned_abs)
         };
         let wait = wait.filter(|it| began.elapsed() + *it < READ);
         let Some(wait) = wait else { return Err(why) };

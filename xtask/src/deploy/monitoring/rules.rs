@@ -191,12 +191,15 @@ fn backups() -> Vec<Alert> {
 
 fn tasks() -> Vec<Alert> {
     let of = format!("max by ({OF_ETCD}, type, state)");
+    let and_running = format!("and on ({OF_ETCD}) {}", running());
     vec![
         Alert {
             name: "EtcdTaskFailed",
             severity: Severity::Warning,
             lasts: "1m",
-            expression: format!("{of} (etcddruid_operator_tasks{{state=\"Failed\"}}) > 0"),
+            expression: format!(
+                "{of} (etcddruid_operator_tasks{{state=\"Failed\"}}) > 0 {and_running}"
+            ),
             summary: "A task of Etcd {etcd} has failed: {type}",
             description: "What somebody, or the operator itself, asked for with an EtcdOpsTask was tried as often \
                 as is sensible, and could not be done. This ends when the task is deleted, which happens by \
@@ -210,7 +213,7 @@ fn tasks() -> Vec<Alert> {
             lasts: "10m",
             expression: format!(
                 "time() - min by ({OF_ETCD}, type, state) \
-                (etcddruid_operator_task_waiting_since_timestamp_seconds) > 2 * 3600"
+                (etcddruid_operator_task_waiting_since_timestamp_seconds) > 2 * 3600 {and_running}"
             ),
             summary: "A task of Etcd {etcd} does not end: {type} is {state}",
             description: "For two hours a task has waited for its turn, or has been at work. As long as it has \
