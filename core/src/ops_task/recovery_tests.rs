@@ -75,7 +75,10 @@ impl World {
             result: TaskResult {
                 backup_revision: match &backup {
                     Backup::Restorable { revision, .. } => Some(*revision),
-                    _ => None,
+                    Backup::NotAsked
+                    | Backup::None
+                    | Backup::Later { .. }
+                    | Backup::Unverified(_) => None,
                 },
                 ..TaskResult::default()
             },
@@ -817,7 +820,10 @@ fn the_backup_is_asked_for_again_while_nobody_can_say() {
     bad.seconds = 179;
     assert_eq!(bad.next(&wanted(true, false), true), Ok(Next::VerifyBackup));
     bad.seconds = 180;
-    assert_eq!(orders(&[bad.next(&wanted(true, false), true).unwrap()]).len(), 2);
+    assert_eq!(
+        orders(&[bad.next(&wanted(true, false), true).unwrap()]).len(),
+        2
+    );
     let later = Backup::NotAsked.later("a".to_owned());
     let twice = later.later("b".to_owned());
     let expected = Backup::Later {
@@ -843,7 +849,7 @@ fn what_the_backup_reaches_is_written_down_before_anybody_is_told_anything() {
         Ok(Next::VerifyBackup)
     );
     let next = world.next(&wanted(false, false), true).unwrap();
-    assert_eq!(orders(&[next.clone()]).len(), 2);
+    assert_eq!(orders(std::slice::from_ref(&next)).len(), 2);
     world.act(&next);
     for at in 0..2 {
         world.place(at).pod = None;
@@ -909,7 +915,7 @@ fn what_an_earlier_recovery_restored_counts_and_what_it_only_began_to_does_not()
     let alone = of("d", 8, made(Order::Alone, false));
     let names = |at: usize| MemberName(format!("m-{at}"));
     let two = Err(Obstacle::TwoClusters(names(0), names(1)));
-    assert_eq!(source(&[old.clone(), alone]), two);
+    assert_eq!(source(&[old, alone]), two);
     let again = of("e", 8, made(Order::Restore, false));
     assert_eq!(source(&[restored, again]), two);
 }

@@ -89,6 +89,7 @@ fn play(object: &mut Value, mut cluster: EtcdSeen, others: &[Queued], meets: &[M
         }
         let acted = act.is_some();
         match act {
+            Some(Act::WindUp) => panic!("there is nothing to take back"),
             Some(Act::AskEtcd) => asked = true,
             Some(Act::AddFinalizer) => {
                 object["metadata"]["finalizers"] = json!(["druid.gardener.cloud/etcd-ops-task"]);

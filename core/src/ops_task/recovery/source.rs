@@ -121,11 +121,9 @@ fn restorer(task: &str, places: &BTreeMap<MemberName, Place>) -> Result<MemberNa
         .filter_map(|(name, place)| Some((name, place.holding(task)?)))
         .collect();
     let empty = heard.iter().find(|(_, held)| **held == Holding::Nothing);
-    match empty.or(heard.first()) {
-        Some((name, _)) => Ok((*name).clone()),
-        None => {
-            let all: Vec<_> = places.keys().map(|it| it.0.as_str()).collect();
-            Err(Obstacle::Unheard(all.join(", ")))
-        }
+    if let Some((name, _)) = empty.or(heard.first()) {
+        return Ok((*name).clone());
     }
+    let all: Vec<_> = places.keys().map(|it| it.0.as_str()).collect();
+    Err(Obstacle::Unheard(all.join(", ")))
 }

@@ -250,7 +250,7 @@ impl World {
                 Course::Done
             }
             Some(Follow::Obey(order) | Follow::End(order)) if !member.midway => {
-                member.memory = Some(told.clone().unwrap().begin(order));
+                member.memory = Some(told.unwrap().begin(order));
                 member.midway = true;
                 return;
             }

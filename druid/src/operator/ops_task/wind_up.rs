@@ -57,7 +57,9 @@ pub(super) async fn step(apis: &Apis, object: &Object, task: &Task) -> Result<bo
         WindUp::Delete(what) => cluster.delete(&what).await?,
         WindUp::Record(result) => {
             let status = task.recorded(*result);
-            apis.write_status(object, &status).await.map_err(failed)?;
+            apis.write_status(object, &status)
+                .await
+                .map_err(|error| failed(&error))?;
         }
         WindUp::Wait(what) => say(apis, object, task, Some(&what)).await?,
         WindUp::Done => return rest(apis, object, task).await,
@@ -72,7 +74,10 @@ async fn say(
     waits: Option<&str>,
 ) -> Result<(), Trouble> {
     match task.winding_up(waits, now()) {
-        Some(status) => apis.write_status(object, &status).await.map_err(failed),
+        Some(status) => apis
+            .write_status(object, &status)
+            .await
+            .map_err(|error| failed(&error)),
         None => Ok(()),
     }
 }
@@ -81,7 +86,7 @@ async fn say(
 async fn rest(apis: &Apis, object: &Object, task: &Task) -> Result<bool, Trouble> {
     let api: Api<Lease> = Api::namespaced(apis.client.clone(), &task.namespace);
     let leases = within("list the Leases", api.list(&ListParams::default())).await;
-    for lease in leases.map_err(failed)?.items {
+    for lease in leases.map_err(|error| failed(&error))?.items {
         let place = Place::of(None, None, Some(&lease));
         let told = place.told_by(&task.uid).map(|it| it.order);
         if told.is_some_and(|it| it == Order::Hold || it.founds()) {
@@ -89,13 +94,13 @@ async fn rest(apis: &Apis, object: &Object, task: &Task) -> Result<bool, Trouble
             let (params, patch) = (PatchParams::default(), Patch::Merge(&nothing));
             let name = lease.name_any();
             let patched = within("change a Lease", api.patch(&name, &params, &patch));
-            patched.await.map_err(failed)?;
+            patched.await.map_err(|error| failed(&error))?;
         }
     }
     say(apis, object, task, None).await?;
     Ok(true)
 }
 
-fn failed(error: ApiError) -> Trouble {
+fn failed(error: &ApiError) -> Trouble {
     Trouble::Members(error.to_string())
 }
