@@ -387,3 +387,108 @@ fn what_it_does_reads_well() {
         assert_eq!(step.to_string(), expected);
     }
 }
+
+/// Two members, of which the first serves what it has begun.
+fn begun() -> World {
+    let mut world = World::new(5);
+    world.ended = true;
+    world.members[0].runs = Some(Runs::Founded);
+    world.result.recovered_from = Some("m-0".to_owned());
+    world
+}
+
+fn next(world: &World, change: impl FnOnce(&mut BTreeMap<MemberName, Place>)) -> WindUp {
+    let mut places = world.places();
+    change(&mut places);
+    let serving = BTreeMap::from([(name(0), 7)]);
+    wind_up(&There {
+        task: TASK,
+        result: &world.result,
+        places: &places,
+        etcd: &world.etcd(),
+        serving: &serving,
+    })
+}
+
+/// A vote that is lost with its volume would cost the quorum again.
+#[test]
+fn a_volume_that_goes_is_replaced_before_its_member_joins() {
+    let mut world = begun();
+    world.members[1].told = Some(Instruction {
+        pod: Some("pod-0".to_owned()),
+        volume: Some("claim".to_owned()),
+        ..Instruction::new(TASK, Order::Hold)
+    });
+    let claim = |leaves| {
+        Some(Held {
+            uid: "claim".to_owned(),
+            leaves,
+            ran: false,
+            ready: false,
+        })
+    };
+    let at = |claim: Option<Held>, pod: &str, leaves| {
+        next(&world, |places| {
+            let place = places.get_mut(&name(1)).unwrap();
+            place.claim = claim;
+            let held = place.pod.as_mut().unwrap();
+            (held.uid, held.leaves) = (pod.to_owned(), leaves);
+        })
+    };
+    let goes = |deletion| WindUp::Delete(deletion);
+    let waits = WindUp::Wait("the volumes of m-1 to be replaced".to_owned());
+    let joins = Instruction::new(TASK, Order::Join);
+    let joins = WindUp::Tell(BTreeMap::from([(name(1), Some(joins))]));
+    for (claim, pod, leaves, expected) in [
+        (claim(false), "pod-0", false, goes(Deletion::Claim(name(1), "claim".to_owned()))),
+        (claim(true), "pod-0", false, goes(Deletion::Pod(name(1), "pod-0".to_owned()))),
+        (claim(true), "pod-0", true, waits.clone()),
+        (claim(true), "pod-1", false, waits),
+        (None, "pod-1", false, joins),
+    ] {
+        assert_eq!(at(claim, pod, leaves), expected);
+    }
+}
+
+#[test]
+fn who_has_joined_is_told_nothing_any_more_and_who_has_not_joins_when_it_can() {
+    let mut world = begun();
+    let join = Instruction::new(TASK, Order::Join);
+    world.members[1].told = Some(join.clone());
+    assert_eq!(next(&world, |_| {}), WindUp::Done);
+    let why = "x".to_owned();
+    world.members[1].says = Some(join.report(Course::Failed { why }));
+    assert_eq!(next(&world, |_| {}), WindUp::Done);
+    world.members[1].says = Some(join.report(Course::Done));
+    let free = WindUp::Tell(BTreeMap::from([(name(1), None)]));
+    assert_eq!(next(&world, |_| {}), free);
+    // Another task's are none of ours.
+    world.members[1].told = Some(Instruction::new("other", Order::Hold));
+    assert_eq!(next(&world, |_| {}), WindUp::Done);
+}
+
+#[test]
+fn what_the_seed_is_waited_for_is_told() {
+    let mut world = World::new(5);
+    world.ended = true;
+    let alone = Instruction::new(TASK, Order::Alone);
+    let revoking = Instruction::revoking(TASK, Order::Alone, Some("pod-0".to_owned()));
+    let failed = |told: &Instruction| told.report(Course::Failed { why: "no space".to_owned() });
+    let waits = |what: &str| WindUp::Wait(what.to_owned());
+    world.members[0].told = Some(alone.clone());
+    world.members[0].says = Some(alone.report(Course::Done));
+    assert_eq!(next(&world, |_| {}), waits("m-0 to serve"));
+    // Whether it is told to begin or has failed to: it is asked.
+    world.members[0].says = Some(failed(&alone));
+    let asked = WindUp::Tell(BTreeMap::from([(name(0), Some(revoking.clone()))]));
+    assert_eq!(next(&world, |_| {}), asked);
+    world.members[0].told = Some(revoking.clone());
+    let stops = next(&world, |places| {
+        places.get_mut(&name(0)).unwrap().pod.as_mut().unwrap().leaves = true;
+    });
+    assert_eq!(stops, waits("the pod of m-0 to stop"));
+    world.members[0].pod = 1;
+    world.members[0].says = Some(failed(&revoking));
+    let said = waits("m-0, which cannot start: no space");
+    assert_eq!(next(&world, |_| {}), said);
+}
