@@ -440,8 +440,18 @@ fn a_volume_that_goes_is_replaced_before_its_member_joins() {
     let joins = Instruction::new(TASK, Order::Join);
     let joins = WindUp::Tell(BTreeMap::from([(name(1), Some(joins))]));
     for (claim, pod, leaves, expected) in [
-        (claim(false), "pod-0", false, goes(Deletion::Claim(name(1), "claim".to_owned()))),
-        (claim(true), "pod-0", false, goes(Deletion::Pod(name(1), "pod-0".to_owned()))),
+        (
+            claim(false),
+            "pod-0",
+            false,
+            goes(Deletion::Claim(name(1), "claim".to_owned())),
+        ),
+        (
+            claim(true),
+            "pod-0",
+            false,
+            goes(Deletion::Pod(name(1), "pod-0".to_owned())),
+        ),
         (claim(true), "pod-0", true, waits.clone()),
         (claim(true), "pod-1", false, waits),
         (None, "pod-1", false, joins),
@@ -473,7 +483,11 @@ fn what_the_seed_is_waited_for_is_told() {
     world.ended = true;
     let alone = Instruction::new(TASK, Order::Alone);
     let revoking = Instruction::revoking(TASK, Order::Alone, Some("pod-0".to_owned()));
-    let failed = |told: &Instruction| told.report(Course::Failed { why: "no space".to_owned() });
+    let failed = |told: &Instruction| {
+        told.report(Course::Failed {
+            why: "no space".to_owned(),
+        })
+    };
     let waits = |what: &str| WindUp::Wait(what.to_owned());
     world.members[0].told = Some(alone.clone());
     world.members[0].says = Some(alone.report(Course::Done));
@@ -484,7 +498,13 @@ fn what_the_seed_is_waited_for_is_told() {
     assert_eq!(next(&world, |_| {}), asked);
     world.members[0].told = Some(revoking.clone());
     let stops = next(&world, |places| {
-        places.get_mut(&name(0)).unwrap().pod.as_mut().unwrap().leaves = true;
+        places
+            .get_mut(&name(0))
+            .unwrap()
+            .pod
+            .as_mut()
+            .unwrap()
+            .leaves = true;
     });
     assert_eq!(stops, waits("the pod of m-0 to stop"));
     world.members[0].pod = 1;
