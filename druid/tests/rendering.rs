@@ -178,6 +178,9 @@ async fn what_etcd_druid_made_is_taken_over_once_and_only_where_it_is_meant_to_d
                 "{name}"
             );
             assert_eq!(first.pointer(&delay), None);
+        } else if ours["kind"] == "PodDisruptionBudget" {
+            let members = "/spec/selector/matchLabels/app.kubernetes.io~1component";
+            assert_eq!(drifted, [members], "{name}");
         } else {
             assert_eq!(drifted, Vec::<String>::new(), "{name}");
         }
