@@ -115,6 +115,9 @@ impl Plan<'_> {
                     kubeconfig(pki::SCHEDULER).replace("--", "--authentication-"),
                     kubeconfig(pki::SCHEDULER).replace("--", "--authorization-"),
                     "--leader-elect=false".to_owned(),
+                    // A pod whose claim is bound while it is found not to be is not heard of again for
+                    // five minutes else.
+                    "--pod-max-in-unschedulable-pods-duration=10s".to_owned(),
                     "--profiling=false".to_owned(),
                 ],
             ),
