@@ -104,26 +104,29 @@ impl Cluster {
         })
     }
 
-    /// Writes what a member is told into its lease, or takes it away. `place`: as it was when that was
+    /// Writes what members are told into their leases, or takes it away. `found`: as they were when that was
     /// decided.
     ///
     /// # Errors
-    /// If the API server does not take it, or the lease has changed since.
-    pub(in crate::operator) async fn instruct(
+    /// If the API server does not take it, or a lease has changed since.
+    pub(in crate::operator) async fn tell(
         &self,
-        member: &MemberName,
-        place: Option<&Place>,
-        told: Option<&Instruction>,
+        found: &Survivors,
+        all: &BTreeMap<MemberName, Option<Instruction>>,
     ) -> Result<(), Trouble> {
-        let patch = Instruction::patch(told, place.and_then(|it| it.version.as_deref()));
         let lease = ApiResource::erase::<Lease>(&());
-        let changed = self
-            .apis
-            .change(&self.named.namespace, &lease, &member.0, &patch);
-        changed.await.map_err(|error| Trouble::Object {
-            what: format!("changing Lease {member}"),
-            why: error.to_string(),
-        })
+        let namespace = &self.named.namespace;
+        for (member, told) in all {
+            let place = found.places.get(member);
+            let version = place.and_then(|it| it.version.as_deref());
+            let patch = Instruction::patch(told.as_ref(), version);
+            let changed = self.apis.change(namespace, &lease, &member.0, &patch);
+            changed.await.map_err(|error| Trouble::Object {
+                what: format!("changing Lease {member}"),
+                why: error.to_string(),
+            })?;
+        }
+        Ok(())
     }
 
     /// Deletes the pod or the claim of a member, and no other of its name.

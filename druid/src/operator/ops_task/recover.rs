@@ -153,12 +153,7 @@ impl Work<'_> {
                 }
                 self.backup = Some(self.verified(&before).await);
             }
-            Recover::Tell(all) => {
-                for (member, told) in all {
-                    let place = found.places.get(&member);
-                    self.cluster.instruct(&member, place, told.as_ref()).await?;
-                }
-            }
+            Recover::Tell(all) => self.cluster.tell(found, &all).await?,
             Recover::Delete(what) => self.cluster.delete(&what).await?,
             Recover::Compare => {
                 let hashes = observe::hashes(&found.members, &found.etcd, HASH).await;

@@ -48,12 +48,7 @@ pub(super) async fn step(apis: &Apis, object: &Object, task: &Task) -> Result<bo
     });
     tracing::info!(name = task.name, etcd, "winding up: {next}");
     match next {
-        WindUp::Tell(all) => {
-            for (member, told) in all {
-                let place = found.places.get(&member);
-                cluster.instruct(&member, place, told.as_ref()).await?;
-            }
-        }
+        WindUp::Tell(all) => cluster.tell(&found, &all).await?,
         WindUp::Delete(what) => cluster.delete(&what).await?,
         WindUp::Record(result) => {
             let status = task.recorded(*result);
