@@ -2,6 +2,8 @@
 //! the files.
 #![allow(clippy::unwrap_used, reason = "a test that cannot read fails")]
 
+use std::collections::BTreeMap;
+
 use druid_core::cli::{Colours, Found};
 use druid_core::doctor::{Certificate, Finding, Observed, Report, Severity, Verdict, diagnose};
 use druid_core::member::{MemberId, MemberName};
@@ -171,6 +173,7 @@ fn well() -> Observed {
         tasks: found(json!([])),
         events: found(json!([])),
         live: None,
+        unasked: BTreeMap::new(),
     }
 }
 
@@ -365,6 +368,63 @@ fn what_the_members_answer_counts_more_than_what_is_written() {
     assert_eq!(lost.known_from, "what the members answered just now");
     assert!(lost.what.contains("1 of 3 members up"), "{}", lost.what);
     assert!(lost.what.ends_with("down: main-1, main-2"), "{}", lost.what);
+}
+
+#[test]
+fn a_member_that_could_not_be_asked_may_make_a_quorum() {
+    let alone = Status {
+        leader: MemberId::NOBODY,
+        ready: Err("no leader".to_owned()),
+        ..status(1)
+    };
+    let silent = |why: &str| Answer::Silent(why.to_owned());
+    let mut seen = well();
+    seen.live = Some(Live {
+        members: [
+            (name(0), Answer::Status(alone)),
+            (name(1), silent("refused")),
+        ]
+        .into(),
+        membership: Answered::Unknown("no answer".to_owned()),
+        alarms: Answered::Unknown("no answer".to_owned()),
+    });
+    seen.unasked = [(name(2), "its sidecar is another one".to_owned())].into();
+    let report = diagnose(&seen, now());
+    assert!(!codes(&report).contains(&"QuorumLost"), "{report:#?}");
+    let of = |what: &str| report.unknown.iter().find(|it| it.what.contains(what));
+    assert!(of("whether there is a quorum").is_some(), "{report:#?}");
+    let unasked = of("the member main-2").unwrap();
+    assert_eq!(unasked.why, "its sidecar is another one");
+
+    // It is the second one that is gone.
+    if let Some(live) = &mut seen.live {
+        live.members.insert(name(2), silent("refused"));
+    }
+    seen.unasked.clear();
+    let report = diagnose(&seen, now());
+    assert!(codes(&report).contains(&"QuorumLost"), "{report:#?}");
+}
+
+#[test]
+fn where_nobody_could_be_asked_the_reason_is_told_once_and_it_is_not_called_healthy() {
+    let mut seen = well();
+    let forbidden = "pods is forbidden".to_owned();
+    seen.unasked = (0..3).map(|at| (name(at), forbidden.clone())).collect();
+    let report = diagnose(&seen, now());
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert_eq!(report.unknown.len(), 1, "{report:#?}");
+    assert_eq!(report.unknown[0].why, forbidden);
+    seen.unasked.insert(name(1), "no answer".to_owned());
+    let report = diagnose(&seen, now());
+    assert_eq!(
+        report.unknown[0].why,
+        "main-1: no answer; main-0, main-2: pods is forbidden"
+    );
+    seen.live = Some(live());
+    seen.unasked.retain(|it, _| *it == name(1));
+    let report = diagnose(&seen, now());
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert_eq!(report.unknown[0].what, "what the member main-1 says");
 }
 
 #[test]

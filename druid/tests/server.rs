@@ -18,6 +18,8 @@ use common_agent::backed::enable_auth;
 use common_agent::{Pod, Pods, get, time};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Release, until};
+use druid_core::agent::member::{joined, told};
+use druid_core::observed::{Answer, Answered};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -106,8 +108,28 @@ fn the_paths_answer_as_etcd_backup_restore_does() {
     assert!(!metrics.headers.contains("strict-transport-security"));
     // There is no store that could be behind.
     assert!(!metrics.body.contains("druid_backup"));
+    let said = |member: &Pod| {
+        let said = member.ask("/member");
+        let told = told(said.status, said.body.as_bytes()).unwrap();
+        joined([("main-0".into(), told)].into()).unwrap()
+    };
+    let silent = said(member);
+    assert!(matches!(
+        silent.members[&"main-0".into()],
+        Answer::Silent(_)
+    ));
+    assert!(matches!(silent.membership, Answered::Unknown(_)));
     member.start_etcd();
     member.await_ready();
+    let said = said(member);
+    let status = said.members[&"main-0".into()].status().unwrap();
+    assert_eq!(status.version.to_string(), "3.5.27");
+    assert!(status.db_size > 0 && status.revision > 0, "{status:?}");
+    assert_eq!(said.alarms, Answered::Known(Vec::new()));
+    let Answered::Known(listed) = &said.membership else {
+        panic!("{said:?}");
+    };
+    assert_eq!(listed.len(), 1, "{listed:?}");
     until("it leads", || member.leads());
     assert_eq!(member.ask("/healthz").body, "{\"health\":true}");
     // etcd was started with the result: it is used up.

@@ -4,7 +4,7 @@
 //! Reading order: [`argv`] (command lines as Go takes them), [`handshake`] (when may etcd start),
 //! [`config`] (what is it started with), [`membership`] (what a member list says of this member),
 //! [`marker`] (was it stopped in good order), [`lease`], [`recovery`] (what it is told when
-//! quorum is lost), [`snapshot`] (how an object is told over HTTP), [`metrics`].
+//! quorum is lost), [`snapshot`] (how an object is told over HTTP), [`member`] (how a member is), [`metrics`].
 
 pub mod argv;
 pub mod config;
@@ -12,6 +12,7 @@ pub mod handshake;
 pub mod kubeconfig;
 pub mod lease;
 pub mod marker;
+pub mod member;
 pub mod membership;
 pub mod metrics;
 pub mod recovery;

@@ -40,7 +40,7 @@ pub(super) fn of_members<T>(
     match (heard(observed), &observed.live) {
         (Some(live), _) => read(live),
         (None, Some(_)) => Answered::Unknown("no member answered".to_owned()),
-        (None, None) => Answered::Unknown("no member was asked".to_owned()),
+        (None, None) => Answered::Unknown("no member could be asked".to_owned()),
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn of_members<T>(
 pub(super) fn cluster(observed: &Observed, status: &EtcdStatus, members: &[Member]) -> Cluster {
     let ready = conditions::find(status, Kind::Ready);
     let (quorum, how) = match heard(observed) {
-        Some(live) => (by_answers(live, ready), How::Answers),
+        Some(live) => (by_answers(live, members.len(), ready), How::Answers),
         None => (
             by_status(ready, members),
             ready.map_or(How::Field("status.conditions"), |it| {
@@ -73,13 +73,15 @@ pub(super) fn cluster(observed: &Observed, status: &EtcdStatus, members: &[Membe
 }
 
 /// A member that serves has read from a quorum. That none does may be an election: it is a loss if the
-/// operator, which looks all the time, says so, or if too few answer.
-fn by_answers(live: &Live, ready: Option<&Condition>) -> Answered<bool> {
+/// operator, which looks all the time, says so, or if too few can answer: one that could not be asked may.
+fn by_answers(live: &Live, all: usize, ready: Option<&Condition>) -> Answered<bool> {
     let read = matches!(live.membership, Answered::Known(_));
     if read || live.answers().any(|(_, status)| serves(status)) {
         return Answered::Known(true);
     }
-    let few = live.answers().count() <= live.members.len() / 2;
+    let all = all.max(live.members.len());
+    let silent = live.members.len() - live.answers().count();
+    let few = all - silent <= all / 2;
     if few || ready.is_some_and(|it| it.status == "False") {
         return Answered::Known(false);
     }

@@ -1,6 +1,6 @@
 //! From what was observed to a report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -307,6 +307,7 @@ impl Judge {
         if let Answered::Unknown(why) = &report.events {
             self.gap("whether there are warnings", why);
         }
+        self.unasked(observed, report);
         let answers = observed.live.iter().flat_map(|it| &it.members);
         for (name, answer) in answers {
             let shown = report.members.iter().any(|it| it.name == *name);
@@ -315,6 +316,31 @@ impl Judge {
                     self.gap(&format!("what the member at {name} says"), why);
                 }
                 Answer::Silent(_) | Answer::Status(_) => {}
+            }
+        }
+    }
+
+    /// Who could not be asked. If nobody could, that has one cause, more often than not.
+    fn unasked(&mut self, observed: &Observed, report: &Report) {
+        if report.members_asked {
+            for (name, why) in &observed.unasked {
+                self.gap(&format!("what the member {name} says"), why);
+            }
+            return;
+        }
+        let mut whys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, why) in &observed.unasked {
+            whys.entry(why).or_default().push(&name.0);
+        }
+        let what = "what the members say: alarms, databases, the present revision";
+        match whys.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [(why, _)] => self.gap(what, why),
+            several => {
+                let told = several
+                    .iter()
+                    .map(|(why, names)| format!("{}: {why}", names.join(", ")));
+                self.gap(what, &told.collect::<Vec<_>>().join("; "));
             }
         }
     }

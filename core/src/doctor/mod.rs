@@ -18,6 +18,8 @@ pub(crate) mod remedy;
 mod tasks;
 mod upgrade;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -34,6 +36,7 @@ pub use self::orders::By;
 pub use self::remedy::Act;
 use crate::api::{EtcdOpsTask, Time};
 use crate::cli::{Found, Progress, TaskRow};
+use crate::member::MemberName;
 use crate::observed::{Answered, Etcd as Live};
 use crate::status::Sought;
 
@@ -52,8 +55,10 @@ pub struct Observed {
     pub tasks: Sought<Vec<EtcdOpsTask>>,
     /// The warnings of its namespace.
     pub events: Sought<Vec<Event>>,
-    /// What the members answered, if they were asked.
+    /// What the members answered, those of them that could be asked.
     pub live: Option<Live>,
+    /// The others, and why not.
+    pub unasked: BTreeMap<MemberName, String>,
 }
 
 /// What it adds up to.

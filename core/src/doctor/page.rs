@@ -75,9 +75,7 @@ impl Report {
         if self.replicas == 0 {
             said.push_str("; it is hibernated");
         } else if !self.members_asked {
-            said.push_str(
-                "; no member was asked (--endpoints), so alarms and databases are not known",
-            );
+            said.push_str("; no member could be asked, so alarms and databases are not known");
         }
         said
     }

@@ -36,7 +36,7 @@ pub struct Observed {
     pub leases: Sought<Vec<Lease>>,
     /// What sidecars say of the store.
     pub sidecar: Heard,
-    /// What the members answered, if they were asked.
+    /// What the members answered, those of them that could be asked.
     pub live: Option<Live>,
 }
 
@@ -232,7 +232,7 @@ fn nobody<T>() -> Answered<T> {
 
 fn present(live: Option<&Live>) -> Answered<i64> {
     match live {
-        None => Answered::Unknown("no member was asked (--endpoints)".to_owned()),
+        None => Answered::Unknown("no member could be asked".to_owned()),
         Some(live) if live.answers().next().is_some() => Answered::Known(live.revision()),
         Some(_) => Answered::Unknown("no member answers".to_owned()),
     }

@@ -229,9 +229,9 @@ pub(super) enum RawFormat {
 /// Look at one Etcd: what to do first, and all that is known of it.
 ///
 /// Asks the API server for the Etcd, its pods, Leases, tasks and warnings, and for the Secrets with its
-/// certificates, of which only the dates are read. Nothing is written. What only members know (alarms,
-/// the size of databases, the present revision) is asked of them if they are named with --endpoints, as
-/// for `druid preflight`. What may not be read is said to be not known, and is not taken for good.
+/// certificates, of which only the dates are read. What only members know (alarms, the size of databases, the
+/// present revision) their sidecars say, through the API server: that takes the right to get `pods/proxy`. Nothing
+/// is written. What may not be read is said to be not known, and is not taken for good.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes: 0 healthy; 3 there is something to do; 1 nothing to do was found, but something could not
@@ -240,7 +240,7 @@ be found out.
 Examples:
   kubectl druid doctor main -n shoot
 
-  With what the members say, from outside of the cluster:
+  Where the sidecars are not druid's, or do not answer, with what the members say themselves:
     kubectl port-forward -n shoot main-0 2379 &
     kubectl port-forward -n shoot main-1 22379:2379 &
     kubectl port-forward -n shoot main-2 32379:2379 &
@@ -249,7 +249,7 @@ Examples:
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     pub(super) etcd: One,
-    /// The client URL of every member, separated by commas.
+    /// The client URL of every member, separated by commas: ask them, and not their sidecars.
     #[arg(long, value_delimiter = ',', value_name = "URL")]
     pub(super) endpoints: Vec<Endpoint>,
     #[command(flatten)]
@@ -263,8 +263,8 @@ pub(super) struct DoctorArgs {
 ///
 /// Asks the sidecar beside the leading member what is in the store, through the API server: that takes the
 /// right to get `pods/proxy`. Where none leads, as when the quorum is lost, another one restores the newest
-/// backup on trial, which may take minutes, and tells how far that goes. Where none can be asked, the Leases of snapshots say how far the backups
-/// reach, and no more. What would be lost is known if the members are named with --endpoints.
+/// backup on trial, which may take minutes, and tells how far that goes. Where none can be asked, the Leases
+/// of snapshots say how far the backups reach, and no more. How much would be lost is known if a member answers.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes: 0 it can be restored, up to the newest backup; 3 there is no backup, or not all of it can be
@@ -276,7 +276,7 @@ Examples:
 pub(super) struct RestorePlanArgs {
     #[command(flatten)]
     pub(super) etcd: One,
-    /// The client URL of every member, separated by commas.
+    /// The client URL of every member, separated by commas: ask them, and not their sidecars.
     #[arg(long, value_delimiter = ',', value_name = "URL")]
     pub(super) endpoints: Vec<Endpoint>,
     #[command(flatten)]

@@ -24,13 +24,13 @@ pub(super) async fn run(cluster: &Cluster, args: &DoctorArgs) -> Result<ExitCode
     let members = Members::new(&args.endpoints, &args.reach)?;
     let (cluster, name) = cluster.of_one(&args.etcd);
     let etcd = cluster.etcd(&name).await?;
-    let (pods, leases, tasks, events, certificates, live) = tokio::join!(
+    let (pods, leases, tasks, events, certificates, asked) = tokio::join!(
         cluster.pods(&name),
         cluster.leases(&name),
         cluster.tasks_there(),
         cluster.warnings(),
         cluster.certificates(etcd.etcd.as_deref().ok()),
-        members.asked(args.reach.timeout),
+        cluster.asked(members, args.reach.timeout, &etcd),
     );
     let now = clock::now();
     let observed = Observed {
@@ -40,7 +40,8 @@ pub(super) async fn run(cluster: &Cluster, args: &DoctorArgs) -> Result<ExitCode
         certificates,
         tasks,
         events,
-        live,
+        live: asked.live,
+        unasked: asked.unasked,
     };
     let report = diagnose(&observed, now);
     show(&report, args.output, || report.text(now, colours()));

@@ -27,17 +27,17 @@ pub(super) async fn run(
             Err(why) => Heard::Silent(why),
         }
     };
-    let (leases, sidecar, live) = tokio::join!(
+    let (leases, sidecar, asked) = tokio::join!(
         cluster.leases(&name),
         sidecar,
-        members.asked(args.reach.timeout)
+        cluster.asked(members, args.reach.timeout, &etcd),
     );
     let now = clock::now();
     let observed = Observed {
         etcd,
         leases,
         sidecar,
-        live,
+        live: asked.live,
     };
     let plan = plan(&observed, now);
     show(&plan, args.output, || plan.text(now));

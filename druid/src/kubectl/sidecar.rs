@@ -5,6 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use druid_core::agent::member::{joined, told};
+use druid_core::cli::Found;
+use druid_core::member::MemberName;
+use druid_core::observed::Etcd as Live;
 use druid_core::ops_task::{Latest, Says, Trouble, answering, chain, leading, restorable};
 use druid_core::render::Spec;
 use druid_core::restore_plan::Heard;
@@ -16,15 +20,72 @@ use kube::client::Body;
 
 use super::connect::Cluster;
 use super::output::tell;
+use crate::members::Members;
 
 /// For a sidecar to say whether it leads.
 const HEALTH: Duration = Duration::from_secs(5);
+/// For it to ask its member.
+const MEMBER: Duration = Duration::from_secs(8);
 /// For it to list the store.
 const LISTING: Duration = Duration::from_secs(15);
 /// For the largest backup to be restored on trial.
 const TRIAL: Duration = Duration::from_mins(30);
 
+/// What members answered, asked in one way or another.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Those that could be asked.
+    pub(super) live: Option<Live>,
+    /// The others, and why not.
+    pub(super) unasked: BTreeMap<MemberName, String>,
+}
+
 impl Cluster {
+    /// What the members answer: at the addresses that were given, or else through their sidecars.
+    pub(super) async fn asked(&self, named: Members, deadline: Duration, etcd: &Found) -> Asked {
+        if let Some(live) = named.asked(deadline).await {
+            return Asked {
+                live: Some(live),
+                unasked: BTreeMap::new(),
+            };
+        }
+        let etcd = etcd.etcd.as_ref().ok();
+        // What is wrong with the spec is told by itself.
+        match etcd.and_then(|it| Spec::parse(it).ok()) {
+            Some(spec) => self.members(&spec).await,
+            None => Asked::default(),
+        }
+    }
+
+    async fn members(&self, spec: &Spec) -> Asked {
+        let client = self.direct().await.map_err(|error| error.to_string());
+        let each = (0..spec.running()).map(async |at| {
+            let told = async {
+                let client = client.as_ref().map_err(Clone::clone)?;
+                let pod = spec.pod(at);
+                let said = self.ask(client, spec, &pod, "member", MEMBER);
+                said.await.and_then(|(status, body)| told(status, &body))
+            };
+            (MemberName(spec.member(at)), told.await)
+        });
+        let mut said = BTreeMap::new();
+        let mut unasked = BTreeMap::new();
+        for (name, told) in join_all(each).await {
+            match told {
+                Ok(told) => {
+                    said.insert(name, told);
+                }
+                Err(why) => {
+                    unasked.insert(name, why);
+                }
+            }
+        }
+        Asked {
+            live: joined(said),
+            unasked,
+        }
+    }
+
     /// What sidecars say of the store: the one beside the leading member, or else the first that restores the
     /// newest backup on trial.
     pub(super) async fn heard(&self, spec: &Spec) -> Heard {

@@ -1,6 +1,7 @@
 //! The paths of the server, with etcd-backup-restore's answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use druid_core::agent::membership::Seen;
 use druid_core::agent::metrics::Gauge;
@@ -20,9 +21,12 @@ use super::members::Members;
 use super::metrics::Numbers;
 use super::mounted::{MountedError, Source};
 use super::parts::{self, Later, NoSnapshot, Snapshots};
+use crate::observe;
 use crate::serve::{self, Answer, Service};
 
 const JSON: &str = "application/json";
+/// For the member to answer. Three of them pass if it hangs.
+const MEMBER: Duration = Duration::from_secs(2);
 /// What Prometheus reads.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -64,6 +68,7 @@ impl Service for Api {
             }
             "/config" => self.config().await,
             "/metrics" => self.metrics(),
+            "/member" => self.member().await,
             "/snapshot/full" => match is_final(query) {
                 Ok(is_final) => self.snapshot(&request, move |it| it.full(is_final)).await,
                 Err(why) => serve::text(StatusCode::BAD_REQUEST, why),
@@ -145,6 +150,17 @@ impl Api {
             }
         }
         answered(snapshots.latest().await)
+    }
+
+    /// What the member beside us answers, and what it knows of its cluster, for those who do not reach it.
+    async fn member(&self) -> Answer {
+        let local = self.clients.local();
+        let name = local.endpoint().as_str().into();
+        let seen = observe::etcd(&[(name, local)], MEMBER).await;
+        match serde_json::to_value(&seen) {
+            Ok(seen) => json(StatusCode::OK, &seen),
+            Err(error) => serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
     }
 
     fn metrics(&self) -> Answer {
