@@ -15,47 +15,47 @@ use crate::common_operator::space::{Space, enabled};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{NEW, OLD, Operator, eventually};
 
-const SPACE: &str = "tls";
-
 /// All names that a member goes by.
-fn names() -> Vec<String> {
+fn names(namespace: &str) -> Vec<String> {
     let mut names = vec![
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),
         "main-local".to_owned(),
     ];
     for service in ["main-client", "*.main-peer"] {
-        for domain in ["", ".tls", ".tls.svc", ".tls.svc.cluster.local"] {
-            names.push(format!("{service}{domain}"));
+        names.push(service.to_owned());
+        for domain in ["", ".svc", ".svc.cluster.local"] {
+            names.push(format!("{service}.{namespace}{domain}"));
         }
     }
     names
 }
 
-fn secret(name: &str, data: &[(&str, &str)]) -> Value {
+fn secret(space: &Space, name: &str, data: &[(&str, &str)]) -> Value {
     let data: serde_json::Map<_, _> = data
         .iter()
         .map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value))))
         .collect();
     json!({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": { "name": name, "namespace": SPACE },
+        "metadata": { "name": name, "namespace": space.name },
         "data": data,
     })
 }
 
 /// Makes the Secrets of a path, and returns a client of it.
 fn path(space: &Space, path: &str, authority: &Authority) -> Tls {
-    let server = authority.issue(&names());
+    let server = authority.issue(&names(space.name));
     let client = authority.issue(&["client".to_owned()]);
     let pair = |name: &str, (certificate, key): &(String, String)| {
         secret(
+            space,
             &format!("{path}-{name}"),
             &[("tls.crt", certificate), ("tls.key", key)],
         )
     };
     space.operator.cluster.apply(&[
-        secret(&format!("{path}-ca"), &[("ca.crt", &authority.pem)]),
+        secret(space, &format!("{path}-ca"), &[("ca.crt", &authority.pem)]),
         pair("server", &server),
         pair("client", &client),
     ]);
@@ -65,6 +65,26 @@ fn path(space: &Space, path: &str, authority: &Authority) -> Tls {
         key: client.1,
         name: "localhost".to_owned(),
     }
+}
+
+/// Makes the Secrets of all paths and has an Etcd use them. Returns the authority of the clients, and
+/// one of them.
+pub(crate) fn on_all_paths(space: &Space, spec: &mut Value) -> (Authority, Tls) {
+    let clients = Authority::new();
+    let tls = path(space, "client", &clients);
+    path(space, "backup", &Authority::new());
+    path(space, "peer", &Authority::new());
+    let of = |path: &str| {
+        let name = |it: &str| json!({ "name": format!("{path}-{it}") });
+        json!({
+            "tlsCASecretRef": name("ca"),
+            "serverTLSSecretRef": name("server"),
+            "clientTLSSecretRef": name("client"),
+        })
+    };
+    spec["etcd"] = json!({ "clientUrlTls": of("client"), "peerUrlTls": of("peer") });
+    spec["backup"]["tls"] = of("backup");
+    (clients, tls)
 }
 
 /// Until the numbers tell when each certificate expires.
@@ -98,23 +118,10 @@ fn with_tls_on_all_paths_it_goes_up_and_back() {
         return;
     };
     let _works = Operator::works();
-    let space = Space::new(operator, SPACE);
+    let space = Space::new(operator, "tls");
 
-    let clients = Authority::new();
-    let tls = path(&space, "client", &clients);
-    path(&space, "backup", &Authority::new());
-    path(&space, "peer", &Authority::new());
-    let of = |path: &str| {
-        let name = |it: &str| json!({ "name": format!("{path}-{it}") });
-        json!({
-            "tlsCASecretRef": name("ca"),
-            "serverTLSSecretRef": name("server"),
-            "clientTLSSecretRef": name("client"),
-        })
-    };
     let mut spec = space.spec("main");
-    spec["etcd"] = json!({ "clientUrlTls": of("client"), "peerUrlTls": of("peer") });
-    spec["backup"]["tls"] = of("backup");
+    let (clients, tls) = on_all_paths(&space, &mut spec);
     space.ready("main", &spec);
     assert_eq!(space.versions("main", Some(&tls)), [OLD.to_owned()].into());
     let writer = Writer::start(Address {

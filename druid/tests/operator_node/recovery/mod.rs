@@ -1,6 +1,9 @@
 //! Recovery of clusters that have lost their quorum for good: two of three volumes are destroyed under
 //! load.
 
+mod dead_node;
+mod five;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::common_operator::etcd::{self, Address};
+use crate::common_operator::etcd::{self, Address, Tls};
 use crate::common_operator::space::{Space, condition, text};
 use crate::common_operator::writer::Writer;
 use crate::common_operator::{Operator, eventually};
@@ -29,6 +32,19 @@ fn recover(space: &Space, name: &str, config: &Value) {
         &confirmed,
         &json!({ "recoverFromQuorumLoss": config }),
     );
+}
+
+/// Waits until a task has ended so, for this reason; what it says of it.
+fn await_end(space: &Space, name: &str, state: &str, code: &str) -> String {
+    let status = eventually(&format!("task {name} is {state}"), || {
+        let status = task(space, name)["status"].clone();
+        let is = text(&status["state"]);
+        assert!(is != "Succeeded", "{status:#}");
+        (is == state).then_some(status)
+    });
+    let error = &status["lastErrors"][0];
+    assert_eq!(error["code"], code, "{status:#}");
+    text(&error["description"])
 }
 
 /// The directory behind a pod's volume, on this machine.
@@ -68,10 +84,17 @@ pub(crate) fn destroy(space: &Space, pods: &[&str]) {
 }
 
 pub(crate) fn leader(space: &Space) -> String {
+    leader_by(space, None)
+}
+
+fn leader_by(space: &Space, tls: Option<&Tls>) -> String {
     eventually("somebody leads", || {
         let mut pods = space.pods("main").into_keys();
         pods.find(|it| {
-            let address = Address::plain(space.operator.cluster.pod(space.name, it));
+            let address = Address {
+                ip: space.operator.cluster.pod(space.name, it),
+                tls: tls.cloned(),
+            };
             etcd::leads(&address).is_ok_and(|leads| leads)
         })
     })
@@ -114,14 +137,7 @@ fn the_survivor_of_two_destroyed_volumes_goes_on_and_the_others_join_it() {
     // Nothing is changed while there is a quorum.
     let pods = space.pods("main");
     recover(&space, "early", &json!({}));
-    let rejected = eventually("the task is rejected", || {
-        let status = task(&space, "early")["status"].clone();
-        (text(&status["state"]) == "Rejected").then_some(status)
-    });
-    assert_eq!(
-        rejected["lastErrors"][0]["code"], "ERR_QUORUM_NOT_LOST",
-        "{rejected:#}"
-    );
+    await_end(&space, "early", "Rejected", "ERR_QUORUM_NOT_LOST");
     assert_eq!(space.pods("main"), pods);
     writer.await_more();
 
@@ -134,11 +150,7 @@ fn the_survivor_of_two_destroyed_volumes_goes_on_and_the_others_join_it() {
         "unconfirmed",
         &json!({ "recoverFromQuorumLoss": {} }),
     );
-    let rejected = eventually("the task is rejected", || {
-        let status = task(&space, "unconfirmed")["status"].clone();
-        (text(&status["state"]) == "Rejected").then_some(status)
-    });
-    let said = text(&rejected["lastErrors"][0]["description"]);
+    let said = await_end(&space, "unconfirmed", "Rejected", "ERR_UNSUPPORTED_CONFIG");
     assert!(
         said.contains("druid.gardener.cloud/confirm-recovery"),
         "{said}"
