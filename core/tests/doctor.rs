@@ -321,7 +321,18 @@ fn a_healthy_cluster_says_so_in_its_first_line() {
 
 #[test]
 fn a_halted_upgrade_says_how_to_go_on() {
-    let report = diagnose(&halted(), now());
+    let mut seen = halted();
+    let mut live = live();
+    for at in 0..3 {
+        let is = Status {
+            version: if at == 2 { "3.5.27" } else { "3.4.34" }.parse().unwrap(),
+            cluster_version: Some("3.4".parse().unwrap()),
+            ..status(at + 1)
+        };
+        live.members.insert(name(at), Answer::Status(is));
+    }
+    seen.live = Some(live);
+    let report = diagnose(&seen, now());
     assert_eq!(report.verdict, Verdict::Action);
     assert_eq!(
         codes(&report),
@@ -332,7 +343,26 @@ fn a_halted_upgrade_says_how_to_go_on() {
 
 #[test]
 fn a_lost_quorum_comes_first_and_names_the_way_back() {
-    let report = diagnose(&quorumless(), now());
+    let alone = Status {
+        leader: MemberId::NOBODY,
+        ready: Err("no leader".to_owned()),
+        ..status(1)
+    };
+    let refused =
+        "Status on http://main-local:2379: cannot connect: Connection refused (os error 111)";
+    let mut seen = quorumless();
+    seen.live = Some(Live {
+        members: [
+            (name(0), Answer::Status(alone)),
+            (name(1), Answer::Silent(refused.to_owned())),
+        ]
+        .into(),
+        membership: Answered::Unknown("no answer within 2s".to_owned()),
+        alarms: Answered::Unknown("no answer within 2s".to_owned()),
+    });
+    let nowhere = "address not allowed".to_owned();
+    seen.unasked = [(name(2), nowhere)].into();
+    let report = diagnose(&seen, now());
     assert_eq!(codes(&report), ["QuorumLost", "BackupOld"]);
     goldens("quorum-lost", &report);
 }
