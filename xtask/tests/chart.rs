@@ -12,7 +12,7 @@ use std::process::Output;
 use druid_core::operator::Config;
 use serde_json::{Map, Value, json};
 use xtask::cluster;
-use xtask::deploy::{self, Build, NAME, NAMESPACE};
+use xtask::deploy::{self, Build, NAME, NAMESPACE, monitoring};
 
 /// Objects by kind and name.
 type Objects = BTreeMap<(String, String), Value>;
@@ -26,9 +26,13 @@ const HELMS: [&str; 4] = [
 ];
 
 fn helm(args: &[&str]) -> Output {
+    helm_in(NAMESPACE, args)
+}
+
+fn helm_in(namespace: &str, args: &[&str]) -> Output {
     let keeps = tempfile::tempdir().unwrap();
     let mut helm = cluster::helm(keeps.path()).unwrap();
-    helm.args(args).args(["--namespace", NAMESPACE]);
+    helm.args(args).args(["--namespace", namespace]);
     helm.current_dir(xtask::root()).output().unwrap()
 }
 
@@ -205,6 +209,40 @@ fn the_webhook_follows_the_port_the_account_and_who_is_said_to_be_the_operator()
 }
 
 #[test]
+fn what_watches_it_is_there_when_it_is_switched_on_and_is_that_of_the_manifests() {
+    let watched = json!({ "enabled": true, "labels": { "release": "my-prometheus" } });
+    let mut objects = rendered(&json!({ "monitoring": watched }));
+    let off = rendered(&json!({}));
+    objects.retain(|which, _| !off.contains_key(which));
+    for object in objects.values_mut() {
+        let labels = map(&mut object["metadata"]["labels"]);
+        labels.retain(|label, _| !HELMS.contains(&label.as_str()));
+    }
+    let map_of = ("ConfigMap".to_owned(), "druid-dashboard".to_owned());
+    let shown = objects.remove(&map_of).unwrap();
+    assert_eq!(shown["metadata"]["labels"]["grafana_dashboard"], "1");
+    let dashboard = shown["data"]["dashboard.json"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    assert!(dashboard == monitoring::dashboard());
+    let mut manifests = monitoring::monitors();
+    manifests.push(monitoring::rules());
+    for object in &mut manifests {
+        object["metadata"]["labels"]["release"] = json!("my-prometheus");
+    }
+    assert!(objects == by_name(manifests), "{objects:#?}");
+}
+
+#[test]
+fn the_texts_of_alerts_name_the_namespace_of_the_release() {
+    let watched = "monitoring.enabled=true";
+    let template = ["template", NAME, deploy::CHART, "--set", watched];
+    let output = helm_in("elsewhere", &template);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("kubectl logs -n elsewhere deployment/druid"));
+    assert!(!said.contains(NAMESPACE));
+}
+
+#[test]
 fn lint_finds_nothing() {
     let output = helm(&["lint", deploy::CHART, "--strict"]);
     let said = String::from_utf8_lossy(&output.stdout);
@@ -369,6 +407,7 @@ fn without_its_sections_the_file_says_no_more_than_what_it_is() {
 fn what_is_misspelt_or_cannot_be_is_refused_by_name() {
     for (set, why) in [
         ("replica=2", "'replica' not allowed"),
+        ("monitoring.enable=true", "'enable' not allowed"),
         ("replicas=two", "'/replicas'"),
         ("replicas=-1", "'/replicas'"),
         ("image.tags=a", "'/image': additional properties 'tags'"),

@@ -4,7 +4,7 @@
 use druid_core::operator::{Config, Gates};
 use serde_json::{Value, json};
 
-use super::{Build, DeployError, NAME, access, documents, images, operator};
+use super::{Build, DeployError, NAME, access, documents, images, monitoring, operator};
 use crate::image::{self, RELEASES};
 
 /// Where it is.
@@ -21,20 +21,28 @@ const REFUSED: [&str; 5] = [
 ];
 
 /// Its files by name, without the remark above them.
-pub(super) fn files(definitions: &[Value]) -> Result<Vec<(&'static str, String)>, DeployError> {
-    Ok(vec![
-        ("Chart.yaml", about()),
-        ("values.yaml", default_values()?),
-        (
-            "values.schema.json",
-            serde_json::to_string_pretty(&schema())? + "\n",
-        ),
-        ("crds/crds.yaml", documents(definitions)?),
-        (
-            "files/rules.yaml",
-            serde_saphyr::to_string(&access::rules())?,
-        ),
-    ])
+pub(super) fn files(definitions: &[Value]) -> Result<Vec<(String, String)>, DeployError> {
+    let rules = serde_saphyr::to_string(&access::rules())?;
+    let mut files = vec![
+        ("Chart.yaml".to_owned(), about()),
+        ("values.yaml".to_owned(), default_values()?),
+        ("values.schema.json".to_owned(), json(&schema())?),
+        ("crds/crds.yaml".to_owned(), documents(definitions)?),
+        ("files/rules.yaml".to_owned(), rules),
+    ];
+    let watched = "files/monitoring";
+    let dashboard = json(&monitoring::dashboard())?;
+    files.push((format!("{watched}/dashboard.json"), dashboard));
+    for object in monitoring::monitors().iter().chain([&monitoring::rules()]) {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let spec = serde_saphyr::to_string(&object["spec"])?;
+        files.push((format!("{watched}/{kind}.yaml"), spec));
+    }
+    Ok(files)
+}
+
+fn json(value: &Value) -> Result<String, DeployError> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 /// The values with which it makes [`super::objects`].
@@ -114,6 +122,12 @@ featureGates: {{}}
 #   imageVectorOverwrite:
 {overwrite}imageVectorOverwrite: {{}}
 
+# Alerts, a dashboard, and where Prometheus reads numbers: for clusters with the Prometheus operator, whose
+# kinds (monitoring.coreos.com/v1) have to be there, and with Grafana's sidecar for dashboards.
+monitoring:
+  enabled: false
+  labels: {{}}  # what your Prometheus selects monitors and rules by
+
 # The operator's configuration file, without apiVersion and kind: the fields of etcd-druid's
 # OperatorConfiguration. A change of it restarts the operator.
 operatorConfig:
@@ -159,6 +173,7 @@ fn schema() -> Value {
         "serviceAccount": closed(json!({ "name": text })),
         "featureGates": Gates::schema(),
         "imageVectorOverwrite": closed(json!({ "images": objects })),
+        "monitoring": closed(json!({ "enabled": { "type": "boolean" }, "labels": texts })),
         "operatorConfig": config,
         // Helm's own.
         "global": object,

@@ -1,5 +1,5 @@
-//! What watches Etcds with Prometheus and Grafana: a kustomize component, for clusters that have the
-//! Prometheus operator.
+//! What watches Etcds with Prometheus and Grafana: a kustomize component, and a part of the chart, for
+//! clusters that have the Prometheus operator.
 //!
 //! `monitors` says where numbers come from and which labels they get, `rules` when somebody has to look,
 //! `dashboard` what there is to see.
