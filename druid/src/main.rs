@@ -124,7 +124,7 @@ fn main() -> ExitCode {
     }
     let line: Vec<_> = std::env::args_os().collect();
     if kubectl::is_completion(&line) {
-        return kubectl::complete(&line);
+        return on(kubectl::complete(&line));
     }
     let (line, ignored) = command_line(line);
     let command = match parse(line) {

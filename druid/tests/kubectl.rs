@@ -1522,9 +1522,14 @@ async fn without_a_leader_another_sidecar_tells_how_far_a_restore_goes() {
     );
 }
 
-#[test]
-fn kubectl_completes_the_plugin() {
+#[tokio::test]
+async fn kubectl_completes_the_plugin() {
     let cluster = Cluster::shared();
+    let client = client(&cluster).await;
+    define(&client).await;
+    cluster.kubectl(&["create", "namespace", "completed"]);
+    made(&client, "completed", "main", &well()).await;
+    made(&client, "completed", "events", &well()).await;
     let dir = tempfile::tempdir().unwrap();
     for name in ["kubectl-druid", "kubectl_complete-druid"] {
         symlink(cargo_bin("druid"), dir.path().join(name)).unwrap();
@@ -1537,6 +1542,11 @@ fn kubectl_completes_the_plugin() {
     assert!(complete(&["do"]).starts_with("doctor\tLook at one Etcd"));
     assert!(complete(&["upgrade", "ack"]).starts_with("acknowledge\t"));
     assert!(complete(&["list", "-o", "js"]).starts_with("json\t"));
+    assert!(complete(&["doctor", "-n", "completed", "m"]).starts_with("main\n:"));
+    assert!(complete(&["defrag", "completed/"]).starts_with("completed/events\ncompleted/main\n:"));
+    // Without an API server there are no choices, and no error.
+    let nobody = ["doctor", "--kubeconfig", "/dev/null", "m"];
+    assert!(complete(&nobody).starts_with(":"));
 
     for shell in ["bash", "zsh", "fish"] {
         let mut druid = bare();

@@ -10,6 +10,9 @@ use super::connect::Connection;
 use crate::etcd::Endpoint;
 use crate::members::Reach;
 
+/// What stands for the name of an Etcd.
+pub(super) const ETCD: &str = "ETCD";
+
 /// Look at Etcds in a Kubernetes cluster, follow their upgrades, ask for snapshots.
 ///
 /// An Etcd is named NAME, or NAMESPACE/NAME. Every command takes -o json and -o yaml.
@@ -83,7 +86,7 @@ Exit codes: 0 nothing stands against it; 1 something does, or could not be found
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct One {
     /// The name of the Etcd: NAME, or NAMESPACE/NAME.
-    #[arg(value_name = "ETCD")]
+    #[arg(value_name = ETCD)]
     pub(super) name: Name,
 }
 
@@ -91,7 +94,7 @@ pub(super) struct One {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Several {
     /// The names of Etcds: NAME, or NAMESPACE/NAME.
-    #[arg(value_name = "ETCD")]
+    #[arg(value_name = ETCD)]
     names: Vec<Name>,
     /// Those of all namespaces.
     #[arg(long, short = 'A', conflicts_with = "names")]

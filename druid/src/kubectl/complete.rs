@@ -10,13 +10,34 @@ use std::fmt::Write as _;
 use clap::builder::ValueHint;
 use clap::{Arg, Command};
 
+use super::args::ETCD;
+use super::connect::Connection;
+
 /// Files are choices.
 const FILES: &str = ":0";
 /// They are not.
 const NO_FILES: &str = ":4";
 
+/// What may stand in the place of the last word.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Choices {
+    /// These lines.
+    These(String),
+    /// Any Etcd, whose name begins so, where these values say.
+    Etcds {
+        begins: String,
+        connection: Connection,
+    },
+}
+
+/// The lines for Etcds, by how they are called: none is read as a file.
+pub(super) fn etcds(called: impl IntoIterator<Item = String>) -> String {
+    let lines = called.into_iter().map(|it| format!("{it}\n"));
+    lines.collect::<String>() + NO_FILES + "\n"
+}
+
 /// The choices for the last word.
-pub(super) fn choices(mut command: Command, words: &[OsString]) -> String {
+pub(super) fn choices(mut command: Command, words: &[OsString]) -> Choices {
     // Makes flags that are good everywhere known everywhere.
     command.build();
     let words: Vec<_> = words.iter().map(|it| it.to_string_lossy()).collect();
@@ -24,9 +45,15 @@ pub(super) fn choices(mut command: Command, words: &[OsString]) -> String {
         .split_last()
         .map_or(("", &[][..]), |(last, before)| (last, before));
     let mut at = &command;
-    let mut wants = None;
+    let mut wants: Option<&Arg> = None;
+    let mut connection = Connection::default();
     for word in before {
-        if wants.take().is_some() {
+        if let Some(wanted) = wants.take() {
+            connection.set(wanted.get_id().as_str(), word);
+            continue;
+        }
+        if let Some((flag, value)) = word.strip_prefix("--").and_then(|it| it.split_once('=')) {
+            connection.set(flag, value);
             continue;
         }
         wants = flag(at, word);
@@ -47,7 +74,8 @@ pub(super) fn choices(mut command: Command, words: &[OsString]) -> String {
         }
         // What a path is read into.
         let file = wanted.get_value_hint() == ValueHint::AnyPath;
-        return text + if file { FILES } else { NO_FILES } + "\n";
+        text += if file { FILES } else { NO_FILES };
+        return Choices::These(text + "\n");
     }
     if last.starts_with('-') {
         for arg in at.get_arguments().filter(|it| !it.is_hide_set()) {
@@ -61,8 +89,15 @@ pub(super) fn choices(mut command: Command, words: &[OsString]) -> String {
             let help = inner.get_about().map(ToString::to_string);
             choice(inner.get_name(), help.unwrap_or_default());
         }
+        let mut named = at.get_positionals().flat_map(|it| it.get_value_names());
+        if named.any(|it| it.iter().any(|it| it == ETCD)) {
+            return Choices::Etcds {
+                begins: last.to_owned(),
+                connection,
+            };
+        }
     }
-    text + NO_FILES + "\n"
+    Choices::These(text + NO_FILES + "\n")
 }
 
 /// The flag that a word is, if the next word is its value.
@@ -79,7 +114,7 @@ fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::super::Plugin;
     use super::*;
@@ -87,7 +122,9 @@ mod tests {
     /// The choices without their descriptions, and what the last line says.
     fn of(line: &str) -> (Vec<String>, String) {
         let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
-        let text = choices(Plugin::command(), &words);
+        let Choices::These(text) = choices(Plugin::command(), &words) else {
+            panic!("{line}: Etcds");
+        };
         let mut lines: Vec<_> = text.lines().collect();
         let last = lines.pop().unwrap().to_owned();
         let name = |it: &str| it.split('\t').next().unwrap().to_owned();
@@ -108,8 +145,6 @@ mod tests {
             // Flags of the connection may stand anywhere.
             ("upgrade pause --kubec", &["--kubeconfig"], NO_FILES),
             ("upgrade pause --kubeconfig ", &[], FILES),
-            // What an Etcd is called is not known.
-            ("doctor ma", &[], NO_FILES),
             ("-n do", &[], NO_FILES),
         ] {
             let choices = choices.iter().map(ToString::to_string).collect();
@@ -118,14 +153,42 @@ mod tests {
     }
 
     #[test]
+    fn where_an_etcd_is_named_etcds_are_the_choices_wherever_they_are() {
+        for (line, begins, asks) in [
+            ("doctor ma", "ma", ""),
+            ("doctor ", "", ""),
+            ("doctor -o json shoot/", "shoot/", ""),
+            ("upgrade pause main se", "se", ""),
+            ("-n shoot defrag m", "m", "-n shoot"),
+            (
+                "--namespace=shoot recover --context c m",
+                "m",
+                "-n shoot --context c",
+            ),
+            ("list-resources --kubeconfig k m", "m", "--kubeconfig k"),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let asks = ["kubectl-druid"].into_iter().chain(asks.split_whitespace());
+            let connection = Plugin::parse_from(asks.chain(["list"])).args.connection;
+            let begins = begins.to_owned();
+            let wanted = Choices::Etcds { begins, connection };
+            assert_eq!(choices(Plugin::command(), &words), wanted, "{line}");
+        }
+    }
+
+    #[test]
     fn without_a_word_all_commands_are_choices() {
         let (all, _) = of("");
-        let none = choices(Plugin::command(), &[]);
+        let Choices::These(none) = choices(Plugin::command(), &[]) else {
+            panic!("Etcds");
+        };
         for name in ["list", "doctor", "restore-plan", "snapshot", "upgrade"] {
             assert!(all.contains(&name.to_owned()), "{all:?}");
             assert!(none.contains(name), "{none}");
         }
-        let described = choices(Plugin::command(), &["lis".into()]);
+        let Choices::These(described) = choices(Plugin::command(), &["lis".into()]) else {
+            panic!("Etcds");
+        };
         assert!(described.starts_with("list\tList Etcds"), "{described}");
     }
 }

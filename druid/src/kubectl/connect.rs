@@ -19,7 +19,7 @@ const LOGIN: Duration = Duration::from_mins(3);
 pub(super) const SILENCE: Duration = Duration::from_secs(40);
 
 /// The API server, and the namespace.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(super) struct Connection {
     /// The kubeconfig; without it the files in KUBECONFIG, or ~/.kube/config.
@@ -85,6 +85,16 @@ async fn login(config: Config, server: &str) -> Result<Client, KubectlError> {
 }
 
 impl Connection {
+    /// Takes the value of one of its flags, by the name of that; another one is not its own.
+    pub(super) fn set(&mut self, flag: &str, value: &str) {
+        match flag {
+            "kubeconfig" => self.kubeconfig = Some(value.into()),
+            "context" => self.context = Some(value.to_owned()),
+            "namespace" => self.namespace = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+
     /// Reads the kubeconfig and logs in.
     pub(super) async fn open(&self) -> Result<Cluster, KubectlError> {
         let mut config = tokio::time::timeout(LOGIN, self.config())

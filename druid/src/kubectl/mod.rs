@@ -28,16 +28,21 @@ mod watch;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
 
 pub(crate) use args::Args;
 use args::{Command, ProtectionCommand, ReconciliationCommand, UpgradeCommand};
-use druid_core::cli::Wish;
+use complete::Choices;
+use connect::Connection;
+use druid_core::cli::{Scope, Targets, Wish};
 use error::KubectlError;
 
 /// As kubectl looks for the program behind `kubectl druid`.
 const PLUGIN: &str = "kubectl-druid";
+/// Whoever completes a word does not wait longer for the API server.
+const COMPLETED: Duration = Duration::from_secs(3);
 /// As kubectl looks for the program that completes its command line.
 const COMPLETION: &str = "kubectl_complete-druid";
 
@@ -67,12 +72,34 @@ pub(crate) fn is_completion(line: &[OsString]) -> bool {
     name.is_some_and(|it| it == COMPLETION)
 }
 
-/// Tells it.
-pub(crate) fn complete(line: &[OsString]) -> ExitCode {
+/// Tells it. Nobody reads why the API server does not say which Etcds there are.
+pub(crate) async fn complete(line: &[OsString]) -> ExitCode {
     let words = line.get(1..).unwrap_or_default();
-    // Nobody reads it: there is nothing more to tell.
-    let _ = output::say(&complete::choices(Plugin::command(), words));
+    let lines = match complete::choices(Plugin::command(), words) {
+        Choices::These(lines) => lines,
+        Choices::Etcds { begins, connection } => {
+            let named = tokio::time::timeout(COMPLETED, named(&connection, &begins)).await;
+            complete::etcds(named.ok().and_then(Result::ok).unwrap_or_default())
+        }
+    };
+    let _ = output::say(&lines);
     ExitCode::SUCCESS
+}
+
+/// The Etcds whose names begin so, in the namespace that is written, or else in that of the connection.
+async fn named(connection: &Connection, begins: &str) -> Result<Vec<String>, KubectlError> {
+    let cluster = connection.open().await?;
+    let (prefix, namespace) = match begins.split_once('/') {
+        Some((namespace, _)) => (format!("{namespace}/"), namespace),
+        None => (String::new(), cluster.namespace.as_str()),
+    };
+    let scope = Scope {
+        namespace: Some(namespace.to_owned()),
+        selector: None,
+    };
+    let all = cluster.found(&Targets::Found(scope)).await?.found;
+    let called = all.into_iter().map(|it| format!("{prefix}{}", it.name));
+    Ok(called.filter(|it| it.starts_with(begins)).collect())
 }
 
 /// Reads the command line of the plugin.
