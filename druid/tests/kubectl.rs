@@ -1546,7 +1546,7 @@ async fn kubectl_completes_the_plugin() {
     assert!(complete(&["defrag", "completed/"]).starts_with("completed/events\ncompleted/main\n:"));
     // Without an API server there are no choices, and no error.
     let nobody = ["doctor", "--kubeconfig", "/dev/null", "m"];
-    assert!(complete(&nobody).starts_with(":"));
+    assert!(complete(&nobody).starts_with(':'));
 
     for shell in ["bash", "zsh", "fish"] {
         let mut druid = bare();

@@ -89,7 +89,7 @@ pub(super) fn choices(mut command: Command, words: &[OsString]) -> Choices {
             let help = inner.get_about().map(ToString::to_string);
             choice(inner.get_name(), help.unwrap_or_default());
         }
-        let mut named = at.get_positionals().flat_map(|it| it.get_value_names());
+        let mut named = at.get_positionals().filter_map(|it| it.get_value_names());
         if named.any(|it| it.iter().any(|it| it == ETCD)) {
             return Choices::Etcds {
                 begins: last.to_owned(),
