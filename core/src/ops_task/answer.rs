@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use thiserror::Error;
 
 use super::task::Take;
 use super::trouble::Trouble;
@@ -169,28 +170,48 @@ pub fn covered(status: u16, body: &[u8]) -> Result<Vec<Covered>, Trouble> {
     Ok(all.map(covered).collect())
 }
 
+/// Why a restore on trial came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotRestorable {
+    /// The sidecar does that for somebody else just now.
+    #[error("{0}")]
+    Busy(String),
+    /// The store was read, and what is there cannot be restored.
+    #[error("{0}")]
+    Damaged(String),
+    /// It is not known.
+    #[error("{0}")]
+    Unknown(String),
+}
+
 /// The answer of `/backup/restorable`: how far a restore on trial has come.
 ///
 /// # Errors
 /// Why it is not known, or there is nothing to restore.
-pub fn restorable(status: u16, body: &[u8]) -> Result<Covered, String> {
+pub fn restorable(status: u16, body: &[u8]) -> Result<Covered, NotRestorable> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Restorable {
         revision: i64,
         written_at: Timestamp,
     }
-    if status == 404 {
-        return Err(
-            "the sidecar is not druid's and cannot try a restore; set spec.backup.image to the image of druid"
-                .to_owned(),
-        );
+    match status {
+        200 => {}
+        404 => {
+            return Err(NotRestorable::Unknown(
+                "the sidecar is not druid's and cannot try a restore; set spec.backup.image to the image of druid"
+                    .to_owned(),
+            ));
+        }
+        422 => return Err(NotRestorable::Damaged(quoted(body))),
+        503 => return Err(NotRestorable::Busy(quoted(body))),
+        other => {
+            let why = format!("status {other}: {}", quoted(body));
+            return Err(NotRestorable::Unknown(why));
+        }
     }
-    if status != 200 {
-        return Err(format!("status {status}: {}", quoted(body)));
-    }
-    let told: Restorable =
-        serde_json::from_slice(body).map_err(|error| format!("{error}: {}", quoted(body)))?;
+    let told: Restorable = serde_json::from_slice(body)
+        .map_err(|error| NotRestorable::Unknown(format!("{error}: {}", quoted(body))))?;
     Ok(Covered {
         revision: told.revision,
         at: told.written_at,

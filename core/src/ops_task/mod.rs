@@ -25,7 +25,8 @@ mod trouble;
 use jiff::{SignedDuration, Timestamp};
 
 pub use answer::{
-    Covered, Done, Latest, Link, Snapshot, chain, covered, latest, newest, restorable, taken,
+    Covered, Done, Latest, Link, NotRestorable, Snapshot, chain, covered, latest, newest,
+    restorable, taken,
 };
 pub use job::{JobSeen, job_of_task};
 pub use leading::{Says, answering, leading, places};

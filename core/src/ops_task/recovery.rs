@@ -73,8 +73,10 @@ pub enum Backup {
         /// Why.
         why: String,
     },
-    /// It could not be read, or not restored; why.
+    /// It could not be read; why. It may be later.
     Unverified(String),
+    /// It was read, and what is there cannot be restored; why.
+    Damaged(String),
     /// It was restored on trial up to this revision.
     Restorable {
         /// The revision.
@@ -235,7 +237,7 @@ impl Recovery {
             Backup::Unverified(_) if self.allow_data_loss && seen.within(self.pod) => {
                 Ok(Some(Next::VerifyBackup))
             }
-            Backup::Unverified(why) => unverified(why),
+            Backup::Unverified(why) | Backup::Damaged(why) => unverified(why),
             Backup::None => Ok(None),
             Backup::Restorable { revision, .. } => {
                 let known = seen.there.result.backup_revision == Some(*revision);
@@ -425,7 +427,11 @@ impl Backup {
     pub fn later(&self, why: String) -> Self {
         let before = match self {
             Self::Later { tries, .. } => *tries,
-            Self::NotAsked | Self::None | Self::Unverified(_) | Self::Restorable { .. } => 0,
+            Self::NotAsked
+            | Self::None
+            | Self::Unverified(_)
+            | Self::Damaged(_)
+            | Self::Restorable { .. } => 0,
         };
         Self::Later {
             tries: before.saturating_add(1),
@@ -463,7 +469,11 @@ impl Seen<'_> {
     fn written(&self) -> Option<Timestamp> {
         match self.backup {
             Backup::Restorable { written, .. } => *written,
-            Backup::NotAsked | Backup::None | Backup::Later { .. } | Backup::Unverified(_) => None,
+            Backup::NotAsked
+            | Backup::None
+            | Backup::Later { .. }
+            | Backup::Unverified(_)
+            | Backup::Damaged(_) => None,
         }
     }
 

@@ -78,7 +78,8 @@ impl World {
                     Backup::NotAsked
                     | Backup::None
                     | Backup::Later { .. }
-                    | Backup::Unverified(_) => None,
+                    | Backup::Unverified(_)
+                    | Backup::Damaged(_) => None,
                 },
                 ..TaskResult::default()
             },
@@ -439,7 +440,11 @@ fn nothing_is_changed_while_quorum_is_there_or_the_backup_is_not_good() {
     assert_eq!(refused, Err(Obstacle::Unverified("x".to_owned())));
     assert!(refused.unwrap_err().rejects());
     // Somebody accepts that.
-    for backup in [Backup::None, Backup::Unverified("x".to_owned())] {
+    for backup in [
+        Backup::None,
+        Backup::Unverified("x".to_owned()),
+        Backup::Damaged("x".to_owned()),
+    ] {
         let mut world = of(backup);
         let steps = world.run(&wanted(true, false), 0);
         assert_eq!(seeds(&steps), [("m-0".to_owned(), Order::Alone)]);
@@ -820,6 +825,14 @@ fn the_backup_is_asked_for_again_while_nobody_can_say() {
     bad.seconds = 179;
     assert_eq!(bad.next(&wanted(true, false), true), Ok(Next::VerifyBackup));
     bad.seconds = 180;
+    assert_eq!(
+        orders(&[bad.next(&wanted(true, false), true).unwrap()]).len(),
+        2
+    );
+    // What is damaged does not mend itself.
+    bad.backup = Backup::Damaged("x".to_owned());
+    bad.seconds = 0;
+    assert_eq!(bad.next(&wanted(false, false), true), refused);
     assert_eq!(
         orders(&[bad.next(&wanted(true, false), true).unwrap()]).len(),
         2

@@ -1023,11 +1023,17 @@ fn a_recovery_in_progress_is_known_to_whoever_restarts_members() {
 }
 
 #[test]
-fn a_sidecar_that_cannot_try_a_restore_is_told_with_its_remedy() {
+fn what_a_sidecar_says_of_a_restore_on_trial_is_told_apart() {
     let why = restorable(404, b"404 page not found\n").unwrap_err();
-    assert!(why.contains("spec.backup.image"), "{why}");
-    let why = restorable(500, b"damaged").unwrap_err();
-    assert_eq!(why, "status 500: damaged");
+    assert!(why.to_string().contains("spec.backup.image"), "{why}");
+    let of = |status| restorable(status, b"why\n").unwrap_err();
+    assert_eq!(of(422), NotRestorable::Damaged("why".to_owned()));
+    assert_eq!(of(503), NotRestorable::Busy("why".to_owned()));
+    assert_eq!(
+        of(500),
+        NotRestorable::Unknown("status 500: why".to_owned())
+    );
+    assert!(matches!(of(200), NotRestorable::Unknown(_)));
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Cluster {
             let answer = self.ask(&client, spec, pod, "backup/restorable", TRIAL);
             match answer
                 .await
-                .and_then(|(status, body)| restorable(status, &body))
+                .and_then(|(status, body)| restorable(status, &body).map_err(|it| it.to_string()))
             {
                 Ok(covered) => {
                     let pod = pod.to_owned();

@@ -228,6 +228,9 @@ fn answered(answer: Result<Value, NoSnapshot>) -> Answer {
         Err(why @ NoSnapshot::Failed(_)) => {
             serve::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n"))
         }
+        Err(why @ NoSnapshot::Damaged(_)) => {
+            serve::text(StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"))
+        }
         Err(why @ NoSnapshot::Busy) => {
             let mut answer = serve::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
             let headers = answer.headers_mut();

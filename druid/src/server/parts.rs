@@ -60,6 +60,9 @@ pub(crate) enum NoSnapshot {
     /// It went wrong.
     #[error("{0}")]
     Failed(String),
+    /// What is in the store cannot be used, and will not be by itself.
+    #[error("{0}")]
+    Damaged(String),
     /// Not now.
     #[error(
         "a backup is being unpacked, and there is room for one at a time: ask again in {RETRY_AFTER} s"

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::backups::make;
 use super::parts::NoSnapshot;
-use crate::restore::database::{self, Source};
+use crate::restore::database::{self, RestoreError, Source};
 use crate::restore::read;
 use crate::store::location::Location;
 
@@ -43,12 +43,13 @@ impl Verifier {
         self.alone(move |all, runtime, listing| {
             let mut found = listing.snapshots().iter();
             let found = found.find(|it| last(it) == name);
-            let object =
-                found.ok_or_else(|| format!("there is no snapshot {name} in the store"))?;
+            let missing = || format!("there is no snapshot {name} in the store");
+            let object = found.ok_or_else(missing).map_err(NoSnapshot::Failed)?;
             if object.key.name.kind() != Kind::Full {
-                return Err(format!("{name} is no full snapshot"));
+                return Err(NoSnapshot::Failed(format!("{name} is no full snapshot")));
             }
-            all.read(runtime, object, &name)
+            let read = all.read(runtime, object, &name);
+            read.map_err(NoSnapshot::Failed)
         })
         .await
     }
@@ -57,7 +58,7 @@ impl Verifier {
     /// room, when nobody waits for it any more.
     async fn alone(
         &self,
-        work: impl FnOnce(&Self, &Handle, &Listing) -> Result<Value, String> + Send + 'static,
+        work: impl FnOnce(&Self, &Handle, &Listing) -> Result<Value, NoSnapshot> + Send + 'static,
     ) -> Result<Value, NoSnapshot> {
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.map_err(|_| NoSnapshot::Busy)?;
@@ -70,7 +71,7 @@ impl Verifier {
             done
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done.map_err(NoSnapshot::Failed),
+            Ok(done) => done,
             Err(error) => Err(NoSnapshot::Failed(error.to_string())),
         }
     }
@@ -91,15 +92,16 @@ impl Verifier {
 
     /// Restores the newest chain into a file without a name, and says how far that went: `revision`,
     /// `base`, `deltas`, `writtenAt` of the newest of them, and `bytes` of the database. An error if a
-    /// restore would be refused.
+    /// restore would be refused: [`NoSnapshot::Damaged`] if what is in the store is the reason.
     pub(crate) async fn restorable(&self) -> Result<Value, NoSnapshot> {
         self.alone(Self::replay).await
     }
 
-    fn replay(&self, runtime: &Handle, listing: &Listing) -> Result<Value, String> {
-        make(&self.spool)?;
+    fn replay(&self, runtime: &Handle, listing: &Listing) -> Result<Value, NoSnapshot> {
+        make(&self.spool).map_err(NoSnapshot::Failed)?;
         let into = tempfile::tempfile_in(&self.spool);
-        let into = into.map_err(|error| format!("{}: {error}", self.spool.display()))?;
+        let into =
+            into.map_err(|error| NoSnapshot::Failed(format!("{}: {error}", self.spool.display())))?;
         let source = Source {
             runtime,
             location: &self.location,
@@ -109,7 +111,12 @@ impl Verifier {
             spool: &self.spool,
         };
         let replayed = database::replay(&source, &Plan::nobody(), &into, &mut |_| {});
-        let replayed = replayed.map_err(|error| error.to_string())?;
+        let replayed = replayed.map_err(|error| match error {
+            RestoreError::Refused(_) => NoSnapshot::Damaged(error.to_string()),
+            RestoreError::Store(_) | RestoreError::Disk { .. } | RestoreError::Plan(_) => {
+                NoSnapshot::Failed(error.to_string())
+            }
+        })?;
         let chain = &replayed.chain;
         let newest = chain.deltas.last().map_or(&chain.base, |it| &it.object);
         Ok(json!({
@@ -211,5 +218,10 @@ mod tests {
             }
         };
         assert!(matches!(read, Err(NoSnapshot::Failed(_))), "{read:?}");
+        let restorable = verifier.restorable().await;
+        assert!(
+            matches!(restorable, Err(NoSnapshot::Damaged(_))),
+            "{restorable:?}"
+        );
     }
 }

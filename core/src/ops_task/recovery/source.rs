@@ -39,11 +39,20 @@ pub(super) fn source(
         (_, Backup::Restorable { .. }) => Ok((restorer(task, places)?, Order::Restore)),
         (
             Some(best),
-            Backup::NotAsked | Backup::None | Backup::Later { .. } | Backup::Unverified(_),
+            Backup::NotAsked
+            | Backup::None
+            | Backup::Later { .. }
+            | Backup::Unverified(_)
+            | Backup::Damaged(_),
         ) => Ok((best.name.clone(), Order::Alone)),
-        (None, Backup::NotAsked | Backup::None | Backup::Later { .. } | Backup::Unverified(_)) => {
-            Err(Obstacle::NothingLeft)
-        }
+        (
+            None,
+            Backup::NotAsked
+            | Backup::None
+            | Backup::Later { .. }
+            | Backup::Unverified(_)
+            | Backup::Damaged(_),
+        ) => Err(Obstacle::NothingLeft),
     }
 }
 

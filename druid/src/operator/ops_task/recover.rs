@@ -7,8 +7,8 @@ use std::time::Duration;
 use druid_core::member::MemberName;
 use druid_core::observed::Hashes;
 use druid_core::ops_task::{
-    Attempt, Backup, Done, Phase, Progress, Recover, Recovering, Recovery, TRIAL, There, Trouble,
-    restorable,
+    Attempt, Backup, Done, NotRestorable, Phase, Progress, Recover, Recovering, Recovery, TRIAL,
+    There, Trouble, restorable,
 };
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -31,8 +31,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 /// So many looks in a row may fail.
 const FAILURES: u32 = 20;
-/// What a sidecar answers that restores one on trial already.
-const BUSY: u16 = 503;
 /// For the data of one member to be hashed.
 const HASH: Duration = Duration::from_secs(30);
 
@@ -174,7 +172,7 @@ impl Work<'_> {
             Err(trouble) => return before.later(trouble.to_string()),
         };
         let mut later = "no container backup-restore runs that could be asked".to_owned();
-        let mut refused = None;
+        let (mut refused, mut damaged) = (None, None);
         for (pod, base) in bases
             .into_iter()
             .filter_map(|(pod, base)| Some((pod, base?)))
@@ -187,19 +185,23 @@ impl Work<'_> {
                     continue;
                 }
             };
-            let status = answer.status.as_u16();
-            match restorable(status, &answer.body) {
+            match restorable(answer.status.as_u16(), &answer.body) {
                 Ok(covered) => {
                     return Backup::Restorable {
                         revision: covered.revision,
                         written: Some(covered.at),
                     };
                 }
-                Err(error) if status == BUSY => later = format!("{pod}: {error}"),
-                Err(error) => refused = Some(format!("{pod}: {error}")),
+                Err(NotRestorable::Busy(why)) => later = format!("{pod}: {why}"),
+                Err(NotRestorable::Damaged(why)) => damaged = Some(format!("{pod}: {why}")),
+                Err(NotRestorable::Unknown(why)) => refused = Some(format!("{pod}: {why}")),
             }
         }
-        refused.map_or_else(|| before.later(later), Backup::Unverified)
+        match (damaged, refused) {
+            (Some(why), _) => Backup::Damaged(why),
+            (None, Some(why)) => Backup::Unverified(why),
+            (None, None) => before.later(later),
+        }
     }
 }
 

@@ -88,7 +88,7 @@ fn a_pod_on_a_node_that_does_not_answer_ends_a_recovery_until_the_node_is_given_
     let dead = Dead::new(&space);
     dead.takes(lost[0]);
 
-    recover(&space, "early", &json!({ "scaleDownTimeout": "15s" }));
+    recover(&space, "early", &json!({ "scaleDownTimeout": "45s" }));
     let said = await_end(&space, "early", "Failed", "ERR_MEMBERS_NOT_HELD");
     assert!(said.contains(lost[0]) && said.contains("Node"), "{said}");
     assert!(!said.contains(&survivor), "{said}");
