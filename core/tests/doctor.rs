@@ -217,6 +217,15 @@ fn live() -> Live {
     }
 }
 
+/// A member that knows of no leader.
+fn alone() -> Status {
+    Status {
+        leader: MemberId::NOBODY,
+        ready: Err("no leader".to_owned()),
+        ..status(1)
+    }
+}
+
 fn codes(report: &Report) -> Vec<&str> {
     report.findings.iter().map(|it| it.code).collect()
 }
@@ -343,17 +352,12 @@ fn a_halted_upgrade_says_how_to_go_on() {
 
 #[test]
 fn a_lost_quorum_comes_first_and_names_the_way_back() {
-    let alone = Status {
-        leader: MemberId::NOBODY,
-        ready: Err("no leader".to_owned()),
-        ..status(1)
-    };
     let refused =
         "Status on http://main-local:2379: cannot connect: Connection refused (os error 111)";
     let mut seen = quorumless();
     seen.live = Some(Live {
         members: [
-            (name(0), Answer::Status(alone)),
+            (name(0), Answer::Status(alone())),
             (name(1), Answer::Silent(refused.to_owned())),
         ]
         .into(),
@@ -382,12 +386,7 @@ fn what_the_members_answer_counts_more_than_what_is_written() {
         silent.members.insert(name(at), why);
     }
     silent.membership = Answered::Unknown("no answer".to_owned());
-    let alone = Status {
-        leader: MemberId::NOBODY,
-        ready: Err("no leader".to_owned()),
-        ..status(1)
-    };
-    silent.members.insert(name(0), Answer::Status(alone));
+    silent.members.insert(name(0), Answer::Status(alone()));
     seen.live = Some(silent);
     let report = diagnose(&seen, now());
     let lost = &report.findings[0];
@@ -402,16 +401,11 @@ fn what_the_members_answer_counts_more_than_what_is_written() {
 
 #[test]
 fn a_member_that_could_not_be_asked_may_make_a_quorum() {
-    let alone = Status {
-        leader: MemberId::NOBODY,
-        ready: Err("no leader".to_owned()),
-        ..status(1)
-    };
     let silent = |why: &str| Answer::Silent(why.to_owned());
     let mut seen = well();
     seen.live = Some(Live {
         members: [
-            (name(0), Answer::Status(alone)),
+            (name(0), Answer::Status(alone())),
             (name(1), silent("refused")),
         ]
         .into(),

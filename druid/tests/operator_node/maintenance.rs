@@ -146,7 +146,8 @@ fn is_restorable(space: &Space, covered: i64) {
     );
 }
 
-/// `kubectl druid doctor` asks the members through their sidecars and finds nothing to do; up to which revision they are backed up.
+/// `kubectl druid doctor` asks the members through their sidecars and finds nothing to do; up to which
+/// revision they are backed up.
 fn is_healthy(space: &Space) -> i64 {
     let cluster = &space.operator.cluster;
     let report = eventually("the doctor finds nothing", || {

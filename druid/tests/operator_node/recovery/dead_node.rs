@@ -1,9 +1,9 @@
 //! The volumes of two of three members are gone, and the node of one of them does not answer any more: its
 //! etcd may still run, for all that anybody knows.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{await_end, await_loss, destroy, is_whole, leader, others, recover};
+use super::{await_end, await_free, await_loss, destroy, is_whole, leader, others, recover};
 use crate::common_operator::etcd::Address;
 use crate::common_operator::space::{Space, text};
 use crate::common_operator::writer::Writer;
@@ -48,7 +48,6 @@ impl<'a> Dead<'a> {
 
     /// A pod that is made anew is there, and never runs.
     fn takes(&self, pod: &str) {
-        // It counts as unreachable sooner or later.
         self.space.kubectl(&["delete", "pod", pod]);
         eventually("the pod is on the dead node", || {
             let pods = self.space.list("pods");
@@ -92,14 +91,7 @@ fn a_pod_on_a_node_that_does_not_answer_ends_a_recovery_until_the_node_is_given_
     let said = await_end(&space, "early", "Failed", "ERR_MEMBERS_NOT_HELD");
     assert!(said.contains(lost[0]) && said.contains("Node"), "{said}");
     assert!(!said.contains(&survivor), "{said}");
-    let told = |it: &Value| {
-        it["metadata"]["annotations"]
-            .to_string()
-            .contains("recovery")
-    };
-    eventually("the members are free", || {
-        (!space.list("leases").iter().any(told)).then_some(())
-    });
+    await_free(&space);
 
     dead.is_given_up();
     recover(&space, "recover", &json!({}));

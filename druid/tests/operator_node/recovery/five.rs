@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{await_end, await_loss, destroy, is_whole, leader_by, recover};
+use super::{are_free, await_end, await_loss, destroy, is_whole, leader_by, recover};
 use crate::common_operator::etcd::Address;
 use crate::common_operator::space::{Space, TASKS, text};
 use crate::common_operator::writer::Writer;
@@ -73,11 +73,7 @@ fn without_a_backup_two_of_five_go_on_if_that_is_allowed_also_after_a_task_that_
         says.starts_with("Replaces").then_some(())
     });
     space.kubectl(&["delete", TASKS, "deleted", "--timeout=180s"]);
-    let told = |it: &serde_json::Value| {
-        let annotations = it["metadata"]["annotations"].to_string();
-        annotations.contains("recovery")
-    };
-    assert!(!space.list("leases").iter().any(told));
+    assert!(are_free(&space));
 
     recover(&space, "recover", &allowed);
     let status = await_success(&space, "recover");

@@ -111,17 +111,25 @@ pub(crate) fn await_loss(space: &Space) {
     });
 }
 
+/// Whether no member is told anything.
+fn are_free(space: &Space) -> bool {
+    let told = |lease: &Value| {
+        let annotations = lease["metadata"]["annotations"].to_string();
+        annotations.contains("recovery")
+    };
+    !space.list("leases").iter().any(told)
+}
+
+fn await_free(space: &Space) {
+    eventually("no member is told anything any more", || {
+        are_free(space).then_some(())
+    });
+}
+
 /// Three voters that hold the same are what the task says; that all are ready is seen here.
 fn is_whole(space: &Space) {
     space.await_ready("main");
-    eventually("no member is told anything any more", || {
-        let told = |lease: &Value| {
-            let annotations = lease["metadata"]["annotations"].to_string();
-            annotations.contains("recovery")
-        };
-        let free = !space.list("leases").iter().any(told);
-        free.then_some(())
-    });
+    await_free(space);
 }
 
 #[test]
