@@ -6,15 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::member::MemberName;
-use crate::observed::{Answer, Answered, Etcd};
+use crate::observed::{Alarm, Answer, Answered, Etcd, Listed};
 
 /// What one member answers, and what it knows of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// What it answers itself.
-    pub member: Answer,
-    /// The rest: `members` has it alone, by whatever name.
-    cluster: Etcd,
+    member: Answer,
+    membership: Answered<Vec<Listed>>,
+    alarms: Answered<Vec<Alarm>>,
 }
 
 /// Reads the answer to `/member`, which may have come through the API server. It is a JSON of [`Etcd`] with one
@@ -24,11 +23,15 @@ pub struct Told {
 /// Why the member could not be asked in this way, which is no "no" of the member.
 pub fn told(status: u16, body: &[u8]) -> Result<Told, String> {
     if status == 200 {
-        let cluster: Etcd = serde_json::from_slice(body)
+        let etcd: Etcd = serde_json::from_slice(body)
             .map_err(|error| format!("its sidecar's answer is not understood: {error}"))?;
-        let mut members = cluster.members.values();
-        return match (members.next().cloned(), members.next()) {
-            (Some(member), None) => Ok(Told { member, cluster }),
+        let mut members = etcd.members.into_values();
+        return match (members.next(), members.next()) {
+            (Some(member), None) => Ok(Told {
+                member,
+                membership: etcd.membership,
+                alarms: etcd.alarms,
+            }),
             (Some(_) | None, _) => Err("its sidecar does not tell of one member".to_owned()),
         };
     }
@@ -50,17 +53,18 @@ pub fn told(status: u16, body: &[u8]) -> Result<Told, String> {
 /// What all of them say. `None` if none could be asked.
 pub fn joined(said: BTreeMap<MemberName, Told>) -> Option<Etcd> {
     let mut all = said.into_iter();
-    let (name, Told { member, cluster }) = all.next()?;
+    let (name, first) = all.next()?;
     let mut joined = Etcd {
-        members: BTreeMap::from([(name, member)]),
-        ..cluster
+        members: BTreeMap::from([(name, first.member)]),
+        membership: first.membership,
+        alarms: first.alarms,
     };
-    for (name, Told { member, cluster }) in all {
-        joined.members.insert(name, member);
-        joined.membership = match (joined.membership, cluster.membership) {
+    for (name, told) in all {
+        joined.members.insert(name, told.member);
+        joined.membership = match (joined.membership, told.membership) {
             (it @ Answered::Known(_), _) | (Answered::Unknown(_), it) => it,
         };
-        joined.alarms = match (joined.alarms, cluster.alarms) {
+        joined.alarms = match (joined.alarms, told.alarms) {
             (Answered::Known(some), Answered::Known(more)) => {
                 let all: BTreeSet<_> = some.into_iter().chain(more).collect();
                 Answered::Known(all.into_iter().collect())
@@ -77,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::member::MemberId;
-    use crate::observed::{Alarm, AlarmKind, Listed};
+    use crate::observed::AlarmKind;
 
     fn name(text: &str) -> MemberName {
         MemberName(text.to_owned())
@@ -123,8 +127,9 @@ mod tests {
     fn what_is_said_over_http_is_read_again() {
         for etcd in [silent("refused"), knowing(&[1])] {
             let read = over_http(&etcd);
-            assert_eq!(read.cluster, etcd);
             assert_eq!(Some(&read.member), etcd.members.values().next());
+            assert_eq!(read.membership, etcd.membership);
+            assert_eq!(read.alarms, etcd.alarms);
         }
     }
 

@@ -315,7 +315,8 @@ impl Recovery {
     fn found(&self, seen: &Seen<'_>, seed: &MemberName, place: &Place) -> Result<Next, Obstacle> {
         match seeded(&seen.there, seed, place) {
             Some(revision) => {
-                let result = result(&seen.there, seed, place, revision, seen.written());
+                let written = seen.backup.restorable().and_then(|(_, written)| written);
+                let result = result(&seen.there, seed, place, revision, written);
                 Ok(Next::Record(Box::new(result)))
             }
             None => self.await_seed(seen, seed, place),
@@ -422,6 +423,18 @@ impl Backup {
         }
     }
 
+    /// Up to which revision it can be restored, and when the newest part of it was written, if that is known.
+    fn restorable(&self) -> Option<(i64, Option<Timestamp>)> {
+        match self {
+            Self::Restorable { revision, written } => Some((*revision, *written)),
+            Self::NotAsked
+            | Self::None
+            | Self::Later { .. }
+            | Self::Unverified(_)
+            | Self::Damaged(_) => None,
+        }
+    }
+
     /// Nobody could say this time.
     #[must_use]
     pub fn later(&self, why: String) -> Self {
@@ -466,17 +479,6 @@ impl There<'_> {
 }
 
 impl Seen<'_> {
-    fn written(&self) -> Option<Timestamp> {
-        match self.backup {
-            Backup::Restorable { written, .. } => *written,
-            Backup::NotAsked
-            | Backup::None
-            | Backup::Later { .. }
-            | Backup::Unverified(_)
-            | Backup::Damaged(_) => None,
-        }
-    }
-
     fn within(&self, limit: SignedDuration) -> bool {
         self.now.duration_since(self.since) < limit
     }

@@ -32,27 +32,13 @@ pub(super) fn source(
     let heard = of_one_history(&heard)?;
     // Of equals the first.
     let best = heard.iter().rev().max_by_key(|it| it.standing);
-    match (best, backup) {
-        (Some(best), Backup::Restorable { revision, .. }) if best.revision >= *revision => {
-            Ok((best.name.clone(), Order::Alone))
+    match (best, backup.restorable()) {
+        (Some(best), Some((revision, _))) if best.revision < revision => {
+            Ok((restorer(task, places)?, Order::Restore))
         }
-        (_, Backup::Restorable { .. }) => Ok((restorer(task, places)?, Order::Restore)),
-        (
-            Some(best),
-            Backup::NotAsked
-            | Backup::None
-            | Backup::Later { .. }
-            | Backup::Unverified(_)
-            | Backup::Damaged(_),
-        ) => Ok((best.name.clone(), Order::Alone)),
-        (
-            None,
-            Backup::NotAsked
-            | Backup::None
-            | Backup::Later { .. }
-            | Backup::Unverified(_)
-            | Backup::Damaged(_),
-        ) => Err(Obstacle::NothingLeft),
+        (Some(best), _) => Ok((best.name.clone(), Order::Alone)),
+        (None, Some(_)) => Ok((restorer(task, places)?, Order::Restore)),
+        (None, None) => Err(Obstacle::NothingLeft),
     }
 }
 
