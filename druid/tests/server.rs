@@ -19,8 +19,9 @@ use common_agent::{Pod, Pods, get, time};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Release, until};
 use druid_core::agent::member::{joined, told};
-use druid_core::observed::{Answer, Answered};
-use nix::sys::signal::Signal;
+use druid_core::observed::{Answer, Answered, Etcd};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 /// Starts members that exist, and waits.
@@ -108,20 +109,10 @@ fn the_paths_answer_as_etcd_backup_restore_does() {
     assert!(!metrics.headers.contains("strict-transport-security"));
     // There is no store that could be behind.
     assert!(!metrics.body.contains("druid_backup"));
-    let said = |member: &Pod| {
-        let said = member.ask("/member");
-        let told = told(said.status, said.body.as_bytes()).unwrap();
-        joined([("main-0".into(), told)].into()).unwrap()
-    };
-    let silent = said(member);
-    assert!(matches!(
-        silent.members[&"main-0".into()],
-        Answer::Silent(_)
-    ));
-    assert!(matches!(silent.membership, Answered::Unknown(_)));
+    is_silent(member);
     member.start_etcd();
     member.await_ready();
-    let said = said(member);
+    let said = said_of(member);
     let status = said.members[&"main-0".into()].status().unwrap();
     assert_eq!(status.version.to_string(), "3.5.27");
     assert!(status.db_size > 0 && status.revision > 0, "{status:?}");
@@ -139,9 +130,28 @@ fn the_paths_answer_as_etcd_backup_restore_does() {
     assert_eq!(member.initialise("full"), "Failed");
     assert!(member.log("server").contains("another process holds"));
     assert!(member.is_ready());
+    // One that hangs is silent, too, and its sidecar is not.
+    let etcd = Pid::from_raw(member.etcd_pid());
+    kill(etcd, Signal::SIGSTOP).unwrap();
+    is_silent(member);
+    kill(etcd, Signal::SIGCONT).unwrap();
     member.signal_etcd(Signal::SIGTERM);
     member.etcd_ended();
     until("it does not lead", || !member.leads());
+}
+
+/// What the sidecar says of its member.
+fn said_of(member: &Pod) -> Etcd {
+    let said = member.ask("/member");
+    let told = told(said.status, said.body.as_bytes()).unwrap();
+    joined([("main-0".into(), told)].into()).unwrap()
+}
+
+fn is_silent(member: &Pod) {
+    let said = said_of(member);
+    let answer = &said.members[&"main-0".into()];
+    assert!(matches!(answer, Answer::Silent(_)), "{said:?}");
+    assert!(matches!(said.membership, Answered::Unknown(_)), "{said:?}");
 }
 
 #[test]

@@ -111,19 +111,18 @@ impl Namespace {
         audit.lines().filter(|it| it.contains(&path)).count()
     }
 
-    /// Lets a service account read and patch leases.
-    fn allow(&self, account: &str) {
-        let role = "create role leases --verb=get,patch --resource=leases.coordination.k8s.io -n";
-        let bind = "create rolebinding leases --role=leases -n";
-        for (command, more) in [
-            (role, String::new()),
-            (bind, format!("--serviceaccount={}:{account}", self.name)),
-        ] {
-            let mut words: Vec<&str> = command.split(' ').collect();
-            words.push(self.name);
-            words.extend(Some(more.as_str()).filter(|it| !it.is_empty()));
-            self.cluster.kubectl(&words);
-        }
+    /// Lets a service account do this to leases.
+    fn allow(&self, account: &str, verb: &str) {
+        let rule = "--resource=leases.coordination.k8s.io";
+        let verbs = format!("--verb={verb}");
+        let role = ["create", "role", verb, &verbs, rule, "-n", self.name];
+        self.cluster.kubectl(&role);
+        let (role, whom) = (
+            format!("--role={verb}"),
+            format!("--serviceaccount={}:{account}", self.name),
+        );
+        let bind = ["create", "rolebinding", verb, &role, &whom, "-n", self.name];
+        self.cluster.kubectl(&bind);
     }
 }
 
@@ -308,7 +307,8 @@ fn a_lease_that_is_forbidden_or_missing_is_named_and_told_once_it_may_be() {
     assert!((2..=4).contains(&beats), "{beats} beats in 3 s");
     assert_eq!(namespace.requests("a-full-snap"), before, "in 3 s");
 
-    namespace.allow("agent");
+    namespace.allow("agent", "get");
+    namespace.allow("agent", "patch");
     says(&["there is no lease forbidden/a-0; the operator has to create it"]);
     namespace.make(&["a-0", "a-full-snap", "a-delta-snap"], &dir);
     says(&["the member lease is renewed again"]);

@@ -140,6 +140,8 @@ fn last(object: &Object) -> String {
 mod tests {
     use std::fs;
     use std::ops::Range;
+    use std::path::Path;
+    use std::process::Command;
 
     use bytes::Bytes;
     use druid_core::backup::names::Prefix;
@@ -223,5 +225,47 @@ mod tests {
             matches!(restorable, Err(NoSnapshot::Damaged(_))),
             "{restorable:?}"
         );
+    }
+    /// Where the child of [`a_trial_without_room_says_nothing_of_the_backup`] unpacks.
+    const CRAMPED: &str = "DRUID_TEST_CRAMPED";
+
+    fn genuine(spool: &Path) -> Verifier {
+        let store = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store");
+        let location = Location {
+            store: Arc::new(Local::new(store.into())),
+            prefix: Prefix::parse("").unwrap(),
+            address: String::new(),
+        };
+        Verifier::new(location, spool.to_owned())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_trial_without_room_says_nothing_of_the_backup() {
+        let spool = tempfile::tempdir().unwrap();
+        genuine(spool.path()).restorable().await.unwrap();
+        let output = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact"])
+            .arg("server::verifier::tests::in_the_child_there_is_no_room")
+            .env(CRAMPED, spool.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "run by the test above, where files may not grow"]
+    async fn in_the_child_there_is_no_room() {
+        let spool = std::env::var(CRAMPED).unwrap();
+        let tried = genuine(Path::new(&spool)).restorable().await;
+        let Err(NoSnapshot::Failed(why)) = tried else {
+            panic!("{tried:?}");
+        };
+        assert!(why.contains("free some space"), "{why}");
     }
 }

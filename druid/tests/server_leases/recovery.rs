@@ -5,10 +5,11 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::common_agent::backed::{ask, call, put};
+use super::common_agent::backed::{ask, await_based, call, put, with_store};
 use super::common_agent::{Pod, get};
+use super::common_preflight::Release::V3_5_27;
 use super::common_preflight::until;
-use super::{Namespace, leads, three_with_one_store};
+use super::{FLAGS, Namespace, kubeconfig, leads, three_with_one_store};
 
 const INSTRUCTION: &str = "druid.gardener.cloud/recovery";
 const REPORT: &str = "druid.gardener.cloud/recovery-report";
@@ -194,4 +195,36 @@ fn a_member_restores_the_backup_when_it_is_told_so_and_puts_its_own_data_aside()
             .log("server")
             .contains("it is not known whether the cluster is being recovered")
     );
+}
+
+#[test]
+fn what_a_member_has_done_is_reported_until_it_is_heard() {
+    let namespace = Namespace::new("unheard");
+    let mut pods = with_store(V3_5_27, &FLAGS);
+    let dir = pods.dir.path().to_owned();
+    let member = &mut pods.members[0];
+    member.namespace = namespace.name.to_owned();
+    let (cluster, server) = (&namespace.cluster, namespace.cluster.server());
+    fs::write(dir.join("token"), cluster.token(namespace.name, "agent")).unwrap();
+    let user = json!({ "tokenFile": "token" });
+    member.kubeconfig = Some(kubeconfig(cluster, &dir, server, &user));
+    namespace.make(&["a-0"], &dir);
+    namespace.allow("agent", "get");
+    member.start();
+    member.await_ready();
+    await_based(member);
+    put(member, "a", "1");
+    ask(member, "/snapshot/full");
+    put(member, "b", "2");
+    member.kill();
+
+    namespace.tell("a-0", "Restore");
+    member.start();
+    member.await_ready();
+    assert!(has(member, "a") && !has(member, "b"));
+    let log = member.log("server");
+    assert!(log.contains("the operator cannot be told"), "{log}");
+    assert_eq!(namespace.report("a-0"), Value::Null);
+    namespace.allow("agent", "patch");
+    namespace.await_report("a-0", "Restore", "done");
 }

@@ -1,12 +1,18 @@
 //! What of a recovery needs no members; the node tests recover some.
 
+use std::collections::BTreeMap;
+
+use druid_core::agent::recovery::{Instruction, Order};
 use druid_core::api::{Etcd, EtcdOpsTask};
+use druid_core::member::MemberName;
+use druid_core::ops_task::Trouble;
 use druid_core::render::owner_labels;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::bed::{Bed, codes};
+use crate::operator::etcds::Cluster;
 
 const INSTRUCTION: &str = "druid.gardener.cloud/recovery";
 const REPORT: &str = "druid.gardener.cloud/recovery-report";
@@ -55,6 +61,38 @@ async fn members_that_wait_for_a_task_that_goes_wait_no_longer() {
         let all = annotations(&bed, kept).await;
         assert!(!all[INSTRUCTION].is_null(), "{kept}: {all}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_operators_that_saw_the_same_one_tells_a_member_and_one_is_refused() {
+    let bed = Bed::new("one-tells").await;
+    bed.etcd("main", 1).await;
+    lease(&bed, "main-0", "before", "Join").await;
+    let named = || Cluster::named(bed.client.clone(), &bed.namespace, "main");
+    let (mut first, mut second) = (named(), named());
+    let seen = first.survivors().await.unwrap();
+    let stale = second.survivors().await.unwrap();
+    let tell = |task: &str, order| {
+        let told = Instruction::new(task, order);
+        BTreeMap::from([(MemberName("main-0".to_owned()), Some(told))])
+    };
+    let hold = tell("first", Order::Hold);
+    first.tell(&seen, &hold).await.unwrap();
+    let alone = second.tell(&stale, &tell("second", Order::Alone)).await;
+    let Err(Trouble::Object { what, why }) = alone else {
+        panic!("{alone:?}");
+    };
+    assert_eq!(what, "changing Lease main-0");
+    assert!(why.contains("the object has been modified"), "{why}");
+    let told = annotations(&bed, "main-0").await[INSTRUCTION].clone();
+    let told: Value = serde_json::from_str(told.as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&told["task"], &told["order"]),
+        (&json!("first"), &json!("Hold"))
+    );
+    // Whoever looks again may.
+    let seen = second.survivors().await.unwrap();
+    second.tell(&seen, &hold).await.unwrap();
 }
 
 /// Three members of a recovery that has failed: one was told to begin alone, and nobody has heard of it.
