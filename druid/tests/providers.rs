@@ -23,7 +23,9 @@ use common_place::{druid, json, refused, stderr, succeed, value};
 use common_preflight::Release::{V3_4_34, V3_5_27};
 use common_preflight::{Cluster, Release, until};
 use common_relay::{Mode, Relay, relay};
-use common_stores::{AzureServer, BUCKET, GoogleServer, OpenStack, S3_KEY, S3_SECRET, S3Server};
+use common_stores::{
+    AlibabaServer, AzureServer, BUCKET, GoogleServer, OpenStack, S3_KEY, S3_SECRET, S3Server,
+};
 use serde_json::Value;
 
 /// How a store is reached at a server, or at what stands before it.
@@ -120,6 +122,36 @@ impl Server for Swift {
     }
 }
 
+struct Alibaba(AlibabaServer);
+
+impl Alibaba {
+    fn variables(&self, address: &str, right: bool) -> Vec<(String, String)> {
+        let mut variables = self.0.variables(right);
+        let proxy = format!("http://{address}");
+        variables.push(("HTTP_PROXY".to_owned(), proxy));
+        variables
+    }
+}
+
+impl Server for Alibaba {
+    fn address(&self) -> String {
+        self.0.address().to_string()
+    }
+
+    fn at(&self, address: &str) -> Reached {
+        Reached {
+            scheme: "oss",
+            flags: Vec::new(),
+            variables: self.variables(address, true),
+            denied: Some((self.variables(address, false), "SignatureDoesNotMatch")),
+        }
+    }
+
+    fn left(&self, _listed: &[String]) -> Vec<String> {
+        open_uploads(&self.0.s3)
+    }
+}
+
 /// S3, as each of those has it that speak it.
 enum S3Dialect {
     Amazon,
@@ -174,17 +206,26 @@ impl Server for S3 {
     }
 
     fn left(&self, _listed: &[String]) -> Vec<String> {
-        let open = self.0.open_uploads().into_iter();
-        open.map(|it| it.display().to_string()).collect()
+        open_uploads(&self.0)
     }
+}
+
+fn open_uploads(server: &S3Server) -> Vec<String> {
+    let open = server.open_uploads().into_iter();
+    open.map(|it| it.display().to_string()).collect()
 }
 
 impl Reached {
     /// `druid VERB STORE`, reaching it so.
     fn druid(&self, verb: &[&str]) -> Command {
+        self.druid_below("etcd-main", verb)
+    }
+
+    /// The same for another prefix.
+    fn druid_below(&self, prefix: &str, verb: &[&str]) -> Command {
         let mut command = druid(verb);
         command
-            .arg(format!("{}://{BUCKET}/etcd-main", self.scheme))
+            .arg(format!("{}://{BUCKET}/{prefix}", self.scheme))
             .args(&self.flags)
             .envs(self.variables.iter().map(|(name, it)| (name, it)));
         command
@@ -363,4 +404,28 @@ fn ecs_brings_back_what_it_was_given() {
     // The region that requests to ECS are signed for.
     let server = S3Server::start_in("US-Standard");
     goes_there_and_back(&S3(server, S3Dialect::Ecs), V3_4_34);
+}
+
+#[test]
+fn alibaba_brings_back_what_it_was_given() {
+    goes_there_and_back(&Alibaba(AlibabaServer::start()), V3_5_27);
+}
+
+#[test]
+fn alibabas_own_client_reads_and_writes_the_same_objects() {
+    let server = Alibaba(AlibabaServer::start());
+    let store = server.at(&server.address());
+    let etcd = Cluster::start(&[V3_4_34]);
+    let url = etcd.nodes[0].client_url.clone();
+    write(&url, "a", 22);
+    store.once("full", &url);
+    write(&url, "b", 11);
+    store.once("delta", &url);
+    let last = gateway::put(&url, "c", b"last");
+    store.once("delta", &url);
+
+    let copied = server.0.copy("etcd-main/", "copied/");
+    assert_eq!(copied.len(), 3, "{copied:?}");
+    let restored = restored_by(store.druid_below("copied", &["restore"]), V3_4_34);
+    assert_same(&etcd, &restored, last);
 }

@@ -15,12 +15,12 @@ resources: [deploy]
 components: [deploy/images]
 images: [{ name: druid.local/druid, newName: registry.example/druid }]
 ";
-/// Monitoring alone, of an operator that Helm has installed elsewhere.
-const ELSEWHERE: &str = "\
+/// The operator and what watches it.
+const WATCHED: &str = "\
 # kustomization.yaml
+resources: [deploy]
 components: [deploy/monitoring]
-namespace: elsewhere
-";
+labels: [{ pairs: { release: my-prometheus } }]";
 
 /// What comes of a file that the README has in it.
 fn built(kustomization: &str) -> Vec<Value> {
@@ -98,10 +98,17 @@ fn the_component_runs_the_operator_with_members_of_ours() {
 }
 
 #[test]
-fn what_watches_an_operator_elsewhere_is_there_too() {
-    let found = built(ELSEWHERE);
-    assert_eq!(found.len(), 4);
-    for object in found {
-        assert_eq!(object["metadata"]["namespace"], "elsewhere", "{object}");
+fn the_operators_prometheus_selects_what_watches_it() {
+    let found = built(WATCHED);
+    let watching = [
+        ("PodMonitor", "druid-members"),
+        ("ServiceMonitor", "druid"),
+        ("PrometheusRule", "druid"),
+        ("ConfigMap", "druid-dashboard"),
+    ];
+    for (kind, name) in watching {
+        let metadata = &of(&found, kind, name)["metadata"];
+        assert_eq!(metadata["namespace"], "druid-system", "{kind}");
+        assert_eq!(metadata["labels"]["release"], "my-prometheus", "{kind}");
     }
 }

@@ -1,9 +1,14 @@
 //! What every store does, tried on servers of the other providers.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use super::credentials::Env;
 use super::flags::{Provider, StoreFlags};
 use super::location::Location;
-use super::test_servers::{AzureServer, BUCKET, GoogleServer, OpenStack, SWIFT_PAGE};
+use super::test_servers::{
+    AlibabaServer, AzureServer, BUCKET, GoogleServer, OpenStack, SWIFT_PAGE,
+};
 use super::tests::{USUAL, Ways, behaves, flags};
 
 const AZURE: Ways = Ways {
@@ -66,4 +71,35 @@ async fn swift_does_what_every_store_does() {
         segments.len() == 3 && segments.iter().all(of_it),
         "{segments:?}"
     );
+}
+
+/// Where the credentials are, in the child of [`alibaba_does_what_every_store_does`].
+const OSS: &str = "DRUID_TEST_OSS";
+
+#[test]
+fn alibaba_does_what_every_store_does() {
+    let server = AlibabaServer::start();
+    let variables = server.variables(true);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact"])
+        .arg("store::test_providers::in_the_child_a_proxy_leads_to_alibaba")
+        .env(OSS, &variables[0].1)
+        .env("HTTP_PROXY", format!("http://{}", server.address()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    assert_eq!(server.s3.open_uploads(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test above, which has a server"]
+async fn in_the_child_a_proxy_leads_to_alibaba() {
+    let credentials = std::env::var(OSS).unwrap();
+    let variable = "ALICLOUD_APPLICATION_CREDENTIALS".to_owned();
+    let location = open(Provider::Oss, "", vec![(variable, credentials)]);
+    behaves(location.store, USUAL).await;
 }

@@ -8,6 +8,7 @@
     reason = "a test that cannot start fails"
 )]
 
+mod alibaba;
 mod azure;
 mod google;
 mod http;
@@ -24,6 +25,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use alibaba::AlibabaServer;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use azure::AzureServer;
 #[allow(unused_imports, reason = "each test file uses its part")]
@@ -151,6 +154,11 @@ impl S3Server {
     /// Credentials as files beside this server; in which directory.
     pub(crate) fn write_fields(&self, name: &str, fields: &[(&str, &str)]) -> String {
         write_fields(self.dir.path(), name, fields)
+    }
+
+    /// A file beside what it keeps.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// Parts of uploads that are neither complete nor aborted.

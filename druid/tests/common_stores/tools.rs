@@ -44,17 +44,35 @@ pub(super) fn go(folder: &str, module: &str, package: &str) -> PathBuf {
             return;
         }
         let beside = tools().join(format!("{name}.new"));
-        let mut build = Command::new("go");
-        build
-            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
-            .arg("-o")
-            .args([beside.as_os_str(), package.as_ref()])
-            .current_dir(pinned(folder))
-            .env("CGO_ENABLED", "0");
-        run(build, "install Go 1.26 or later, and put `go` on the PATH");
+        build(folder, package, &beside);
         fs::rename(&beside, &program).unwrap();
     });
     program
+}
+
+/// The program whose source is in a folder.
+pub(super) fn own(folder: &str) -> PathBuf {
+    let files = ["main.go", "go.mod", "go.sum"];
+    let read = |file| fs::read_to_string(pinned(folder).join(file)).unwrap();
+    let source = files.map(read).concat();
+    locked(folder, || {
+        let place = made_from(folder, &source, |place| {
+            build(folder, ".", &place.join(folder))
+        });
+        place.join(folder)
+    })
+}
+
+/// Builds a package that a folder names.
+fn build(folder: &str, package: &str, program: &Path) {
+    let mut build = Command::new("go");
+    build
+        .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
+        .arg("-o")
+        .args([program.as_os_str(), package.as_ref()])
+        .current_dir(pinned(folder))
+        .env("CGO_ENABLED", "0");
+    run(build, "install Go 1.26 or later, and put `go` on the PATH");
 }
 
 /// The folder with `node_modules` of what the `package-lock.json` in a folder says. `None`, with the

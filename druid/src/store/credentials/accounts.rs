@@ -1,5 +1,6 @@
 //! What each provider needs to be told.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -180,6 +181,13 @@ fn with_scheme(address: &str, scheme: &str) -> String {
     }
 }
 
+fn is_ip(address: &str) -> bool {
+    let address = reqwest::Url::parse(address).ok();
+    let host = address.as_ref().and_then(reqwest::Url::host_str);
+    let ip = host.map(|it| it.trim_matches(['[', ']']).parse::<IpAddr>());
+    matches!(ip, Some(Ok(_)))
+}
+
 /// An account of Azure Blob Storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AbsAccount {
@@ -352,8 +360,18 @@ impl OssAccount {
     /// `ALICLOUD_APPLICATION_CREDENTIALS`.
     pub(crate) fn read(env: &Env, whose: Whose) -> Result<Self, CredentialError> {
         let fields = Fields::read(env, whose, "ALICLOUD_APPLICATION_CREDENTIALS")?;
+        let endpoint = with_scheme(&fields.need("storageEndpoint")?, "https");
+        if is_ip(&endpoint) {
+            return Err(CredentialError::Bad {
+                variable: fields.variable,
+                path: fields.path,
+                field: "storageEndpoint",
+                value: endpoint,
+                remedy: "the name of the bucket is put before that of the endpoint, which has to be a name",
+            });
+        }
         Ok(Self {
-            endpoint: with_scheme(&fields.need("storageEndpoint")?, "https"),
+            endpoint,
             id: fields.need("accessKeyID")?,
             secret: fields.secret("accessKeySecret")?,
         })

@@ -172,18 +172,24 @@ fn the_other_providers_have_their_own_fields() {
         AbsAccount::read(&abs, Whose::Main).unwrap().domain,
         "blob.core.windows.net"
     );
-    let (oss, _dir) = read(
-        &[
-            ("storageEndpoint", "e"),
+    let oss = |endpoint: &str| {
+        let fields = [
+            ("storageEndpoint", endpoint),
             ("accessKeyID", "i"),
             ("accessKeySecret", "s"),
-        ],
-        "ALICLOUD_APPLICATION_CREDENTIALS",
-    );
-    assert_eq!(
-        OssAccount::read(&oss, Whose::Main).unwrap().endpoint,
-        "https://e"
-    );
+        ];
+        let (oss, _dir) = read(&fields, "ALICLOUD_APPLICATION_CREDENTIALS");
+        OssAccount::read(&oss, Whose::Main).map(|it| it.endpoint)
+    };
+    assert_eq!(oss("e").unwrap(), "https://e");
+    // The bucket would have no name to stand before.
+    for ip in ["10.0.0.1", "http://127.0.0.1:80", "https://[::1]"] {
+        let said = oss(ip).unwrap_err().to_string();
+        assert!(
+            said.contains("storageEndpoint") && said.contains("a name"),
+            "{said}"
+        );
+    }
     let (ocs, _dir) = read(
         &[
             ("endpoint", "e:1"),
