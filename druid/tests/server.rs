@@ -328,8 +328,8 @@ fn a_server_ends_at_once_when_it_is_asked_to() {
         get(member.sidecar, "/healthz").is_some()
     });
     let mut server = member.server.take().unwrap();
-    let pid = nix::unistd::Pid::from_raw(server.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    let pid = Pid::from_raw(server.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
     let took = time("it has ended", || server.try_wait().unwrap().is_some());
     assert_eq!(server.wait().unwrap().code(), Some(0));
     assert!(took < Duration::from_secs(2), "{took:?}");

@@ -57,7 +57,7 @@ pub(super) fn own(folder: &str) -> PathBuf {
     let source = files.map(read).concat();
     locked(folder, || {
         let place = made_from(folder, &source, |place| {
-            build(folder, ".", &place.join(folder))
+            build(folder, ".", &place.join(folder));
         });
         place.join(folder)
     })
