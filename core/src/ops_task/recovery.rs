@@ -302,8 +302,10 @@ impl Recovery {
         let all = seen.there.places.iter();
         let all = all.filter(|(_, place)| to_tell(place));
         let hold = |(name, place): (&MemberName, &Place)| {
+            // One that leaves goes by itself, and the next one may have come since this was seen.
+            let stays = |it: &&Held| !it.leaves || place.told_by(task).is_some();
             let told = Instruction {
-                pod: uid(place.pod.as_ref()),
+                pod: uid(place.pod.as_ref().filter(stays)),
                 ..Instruction::new(task, Order::Hold)
             };
             (name.clone(), Some(told))

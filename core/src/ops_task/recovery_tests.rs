@@ -600,31 +600,64 @@ fn a_member_whose_volume_is_lost_is_not_waited_for_and_gets_a_new_one() {
 /// It may have read its lease before it was told.
 #[test]
 fn a_pod_that_came_while_it_was_told_is_replaced_once() {
-    let mut world = World::of(&[data(1, 1, 1), Holding::Nothing], restorable_to(1));
-    world.place(1).pod = None;
-    let next = world.next(&wanted(false, false), true).unwrap();
-    world.act(&next);
-    world.place(0).pod = Some(held("new-0", true));
-    world.place(1).pod = Some(held("early", true));
-    world.seconds = 59;
-    assert!(matches!(
-        world.next(&wanted(false, false), true),
-        Ok(Next::Wait(_))
-    ));
-    world.seconds = 60;
-    let again = world.next(&wanted(false, false), true).unwrap();
-    // m-0 had one before: it is not told again.
-    let told = Instruction {
-        pod: Some("early".to_owned()),
-        ..Instruction::new(TASK, Order::Hold)
+    let leaves = Held {
+        leaves: true,
+        ..held("leaves", true)
     };
-    let expected = BTreeMap::from([(MemberName("m-1".to_owned()), Some(told))]);
-    assert_eq!(again, Next::Tell(expected));
-    world.act(&again);
-    let name = MemberName("m-1".to_owned());
-    let next = world.next(&wanted(false, false), true);
-    let early = Deletion::Pod(name, "early".to_owned());
-    assert_eq!(next, Ok(Next::Delete(early)));
+    for before in [None, Some(leaves)] {
+        let mut world = World::of(&[data(1, 1, 1), Holding::Nothing], restorable_to(1));
+        world.place(1).pod.clone_from(&before);
+        let next = world.next(&wanted(false, false), true).unwrap();
+        world.act(&next);
+        world.place(0).pod = Some(held("new-0", true));
+        world.place(1).pod = Some(held("early", true));
+        world.seconds = 59;
+        assert!(matches!(
+            world.next(&wanted(false, false), true),
+            Ok(Next::Wait(_))
+        ));
+        world.seconds = 60;
+        let again = world.next(&wanted(false, false), true).unwrap();
+        // m-0 had one before: it is not told again.
+        let told = Instruction {
+            pod: Some("early".to_owned()),
+            ..Instruction::new(TASK, Order::Hold)
+        };
+        let expected = BTreeMap::from([(MemberName("m-1".to_owned()), Some(told))]);
+        assert_eq!(again, Next::Tell(expected), "{before:?}");
+        world.act(&again);
+        let name = MemberName("m-1".to_owned());
+        let next = world.next(&wanted(false, false), true);
+        let early = Deletion::Pod(name, "early".to_owned());
+        assert_eq!(next, Ok(Next::Delete(early)));
+    }
+}
+
+/// Its etcd may run: it is waited for as one that does not stop.
+#[test]
+fn a_pod_that_leaves_and_never_goes_is_one_that_does_not_stop() {
+    for allow in [false, true] {
+        let mut world = one_is_silent(allow);
+        let name = MemberName("m-1".to_owned());
+        world.place(1).told = None;
+        let pod = Held {
+            leaves: true,
+            ..held("leaves", true)
+        };
+        world.place(1).pod = Some(pod);
+        let next = world.next(&wanted(allow, false), true).unwrap();
+        let told = Instruction::new(TASK, Order::Hold);
+        assert_eq!(next, Next::Tell([(name.clone(), Some(told))].into()));
+        world.act(&next);
+        world.seconds = 59;
+        let waits = world.next(&wanted(allow, false), true).unwrap();
+        assert_eq!(waits, Next::Wait("m-1 to say what they hold".to_owned()));
+        world.seconds = 60;
+        let again = world.next(&wanted(allow, false), true).unwrap();
+        world.act(&again);
+        let late = world.next(&wanted(allow, false), true);
+        assert_eq!(late, Err(Obstacle::NotStopped("m-1".to_owned())));
+    }
 }
 
 #[test]

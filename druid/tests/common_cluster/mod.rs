@@ -12,7 +12,7 @@
 mod node;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
-pub(crate) use node::eventually;
+pub(crate) use node::{eventually, within};
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -161,15 +161,20 @@ impl Cluster {
 }
 
 /// Asks until there is an answer, for as long as anything may take.
-pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, ask)
+}
+
+/// The same for what takes longer.
+pub(crate) fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(
-            start.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
+            start.elapsed() < patience,
+            "not within {patience:?}: {what}"
         );
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -24,13 +24,16 @@ pub(crate) fn task(space: &Space, name: &str) -> Value {
 
 /// Waits until it has succeeded; its status.
 pub(crate) fn await_success(space: &Space, name: &str) -> Value {
-    eventually(&format!("task {name} is over"), || {
-        let status = task(space, name)["status"].clone();
-        let state = text(&status["state"]);
-        assert!(
-            !["Failed", "Rejected"].contains(&state.as_str()),
-            "{status:#}"
-        );
-        (state == "Succeeded").then_some(status)
-    })
+    eventually(&format!("task {name} is over"), || succeeded(space, name))
+}
+
+/// The status of a task once it has succeeded. It must not fail.
+pub(crate) fn succeeded(space: &Space, name: &str) -> Option<Value> {
+    let status = task(space, name)["status"].clone();
+    let state = text(&status["state"]);
+    assert!(
+        !["Failed", "Rejected"].contains(&state.as_str()),
+        "{status:#}"
+    );
+    (state == "Succeeded").then_some(status)
 }

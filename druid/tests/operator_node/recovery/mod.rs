@@ -17,7 +17,8 @@ use crate::common_operator::writer::Writer;
 use crate::common_operator::{Operator, eventually};
 use crate::tasks::{await_success, create, create_with, task};
 
-/// For a recovery in which the operator dies at every step, and another one is elected each time.
+/// For a recovery in which the operator dies at every step, and another one is elected each time, or in which
+/// a member is told twice.
 const PATIENCE: Duration = Duration::from_mins(8);
 /// What is said of each kind of step.
 const STEPS: [&str; 7] = [
